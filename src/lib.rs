@@ -15,3 +15,6 @@
     )
 )]
 
+pub mod oci;
+pub mod clock;
+pub mod text;

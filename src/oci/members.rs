@@ -1,0 +1,76 @@
+//! Reading the members of JSON objects: a null is an absent member, a wrong type is an error with its path.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{DocumentError, json};
+
+/// Returns the members of an object.
+pub(super) fn object(value: &Value) -> Result<&Map<String, Value>, DocumentError> {
+    value
+        .as_object()
+        .ok_or_else(|| DocumentError::member("", "is not an object"))
+}
+
+/// Refuses an object with a member equal but for case to a known one: Go reads it, others do not.
+pub(super) fn refuse_case_variants(
+    object: &Map<String, Value>,
+    known: &[&str],
+) -> Result<(), DocumentError> {
+    match json::case_variant(object, known) {
+        None => Ok(()),
+        Some(member) => Err(DocumentError::member(
+            member,
+            "equals a known member but for case",
+        )),
+    }
+}
+
+/// Returns a member that is there and not null.
+pub(super) fn present<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+/// Returns a text; an empty one counts as absent.
+pub(super) fn text(
+    object: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<String>, DocumentError> {
+    match present(object, name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(_) => Err(DocumentError::member(name, "is not a string")),
+    }
+}
+
+/// Returns the elements of an array; none where it is absent.
+pub(super) fn elements<'a>(
+    object: &'a Map<String, Value>,
+    name: &str,
+) -> Result<&'a [Value], DocumentError> {
+    match present(object, name) {
+        None => Ok(&[]),
+        Some(Value::Array(elements)) => Ok(elements),
+        Some(_) => Err(DocumentError::member(name, "is not an array")),
+    }
+}
+
+/// Returns `annotations`, sorted by key.
+pub(super) fn annotations(
+    object: &Map<String, Value>,
+) -> Result<BTreeMap<String, String>, DocumentError> {
+    let members = match present(object, "annotations") {
+        None => return Ok(BTreeMap::new()),
+        Some(Value::Object(members)) => members,
+        Some(_) => return Err(DocumentError::member("annotations", "is not an object")),
+    };
+    members
+        .iter()
+        .map(|(key, value)| match value {
+            Value::String(text) => Ok((key.clone(), text.clone())),
+            Value::Null => Ok((key.clone(), String::new())),
+            _ => Err(DocumentError::member(key, "is not a string").under("annotations")),
+        })
+        .collect()
+}
