@@ -15,6 +15,8 @@
     )
 )]
 
+pub mod files;
 pub mod oci;
 pub mod clock;
+pub mod sys;
 pub mod text;

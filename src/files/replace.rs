@@ -1,0 +1,270 @@
+//! Writing a file so that a kill or a full disk at any call leaves the old one or the new one.
+
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use super::{FileError, Folder, effective_gid, effective_uid};
+use crate::sys::folder::start_writing;
+use crate::sys::lock::try_lock;
+use crate::sys::open::{Mounts, Purpose, open_beneath};
+use crate::sys::stat::{Kind, Stat, stat};
+
+/// How the names of all our temporary files begin.
+pub const TEMPORARY_PREFIX: &str = ".signetfs-";
+
+/// Tells whose a new file is and who may use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewFile {
+    /// The permission bits, whatever the umask says.
+    pub mode: u32,
+    /// Owner and group, given to them where this process may.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Is a file that has no lasting name yet; dropping it removes it.
+#[derive(Debug)]
+pub struct Temporary<'a> {
+    folder: &'a Folder,
+    name: PathBuf,
+    file: File,
+    named: bool,
+}
+
+/// How many random names are tried.
+const NAMES_MAX: u32 = 16;
+
+impl<'a> Temporary<'a> {
+    /// Writes `bytes` to a new file in `folder`. Its lock tells others that it is in use.
+    ///
+    /// # Errors
+    /// Returns what the system calls return; nothing is left behind.
+    pub fn write(folder: &'a Folder, bytes: &[u8], new: &NewFile) -> Result<Self, FileError> {
+        let mut temporary = Self::make(folder)?;
+        temporary
+            .fill(bytes, new)
+            .map_err(FileError::io("writing", &temporary.name))?;
+        Ok(temporary)
+    }
+
+    /// Returns an empty new file in `folder`, filled piece by piece.
+    ///
+    /// # Errors
+    /// Returns what the system calls return; nothing is left behind.
+    pub fn empty(folder: &'a Folder) -> Result<Self, FileError> {
+        Self::make(folder)
+    }
+
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// Returns what write(2) returns.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Hands the filled file over and sets its permission bits.
+    ///
+    /// # Errors
+    /// Returns what the system calls return.
+    pub fn finish(&mut self, new: &NewFile) -> Result<(), FileError> {
+        self.fill(&[], new)
+            .map_err(FileError::io("writing", &self.name))
+    }
+
+    /// Begins to make the bytes durable: files that all begin before the first is waited for share the wait.
+    pub fn begin_sync(&self) {
+        start_writing(self.file.as_fd());
+    }
+
+    /// Makes the bytes durable (one fsync). After an error the file is not to be used: its bytes may be lost.
+    ///
+    /// # Errors
+    /// Returns what fsync(2) returns.
+    pub fn sync(&self) -> Result<(), FileError> {
+        self.file
+            .sync_all()
+            .map_err(FileError::io("writing", &self.name))
+    }
+
+    fn make(folder: &'a Folder) -> Result<Self, FileError> {
+        let mut attempts = 0;
+        loop {
+            let random = getrandom::u64()
+                .map_err(|error| io::Error::other(error.to_string()))
+                .map_err(FileError::io("naming a temporary file in", "."))?;
+            let name = PathBuf::from(format!("{TEMPORARY_PREFIX}{random:016x}"));
+            let purpose = Purpose::New { mode: 0o600 };
+            match open_beneath(folder.as_fd(), &name, purpose, Mounts::Cross) {
+                Ok(file) => {
+                    let temporary = Self {
+                        folder,
+                        name,
+                        file: file.into(),
+                        named: false,
+                    };
+                    try_lock(temporary.file.as_fd())
+                        .map_err(FileError::io("locking", &temporary.name))?;
+                    return Ok(temporary);
+                }
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists && attempts < NAMES_MAX =>
+                {
+                    attempts += 1;
+                }
+                Err(source) => return Err(FileError::io("making", name)(source)),
+            }
+        }
+    }
+
+    fn fill(&mut self, bytes: &[u8], new: &NewFile) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        if let Some((uid, gid)) = new.owner {
+            give(&self.file, uid, gid)?;
+        }
+        // After the owner, whose change clears some bits.
+        self.file.set_permissions(Permissions::from_mode(new.mode))
+    }
+
+    /// Gives the file its name in `folder`, in place of what has it. Whoever needs the name to be durable syncs the folder.
+    ///
+    /// # Errors
+    /// Returns what renameat(2) returns; the temporary file is gone then.
+    pub fn rename(mut self, folder: &Folder, name: &Path) -> Result<Stat, FileError> {
+        self.folder.rename(&self.name, folder, name)?;
+        self.named = true;
+        stat(self.file.as_fd()).map_err(FileError::io("examining", name))
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if !self.named {
+            let _ = self.folder.remove(&self.name);
+        }
+    }
+}
+
+/// Hands a file over where it is not theirs yet; a process that may not keeps it.
+pub(super) fn give(file: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
+    let unchanged = |mine: u32, theirs: u32| (mine != theirs).then_some(theirs);
+    let (owner, group) = (
+        unchanged(effective_uid(), uid),
+        unchanged(effective_gid(), gid),
+    );
+    for (owner, group) in [(owner, group), (None, group)] {
+        if owner.is_none() && group.is_none() {
+            return Ok(());
+        }
+        match fchown(&file, owner, group) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+            result => return result,
+        }
+    }
+    Ok(())
+}
+
+/// Removes temporary files that nobody holds any more; returns how many.
+///
+/// # Errors
+/// Returns what listing the folder returns; a file that cannot be removed is left.
+pub fn remove_leftovers(folder: &Folder, entries_max: usize) -> Result<usize, FileError> {
+    let names = folder.names(entries_max)?.unwrap_or_default();
+    Ok(names
+        .iter()
+        .filter(|name| remove_if_abandoned(folder, name))
+        .count())
+}
+
+/// Removes a temporary file that nobody holds any more; returns whether it did.
+#[must_use]
+pub fn remove_if_abandoned(folder: &Folder, name: &OsStr) -> bool {
+    name.as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
+        && is_abandoned(folder, name)
+        && folder.remove(Path::new(name)).is_ok()
+}
+
+fn is_abandoned(folder: &Folder, name: &OsStr) -> bool {
+    let Ok(file) = open_beneath(
+        folder.as_fd(),
+        Path::new(name),
+        Purpose::Write,
+        Mounts::Cross,
+    ) else {
+        return false;
+    };
+    stat(file.as_fd()).is_ok_and(|stat| stat.kind == Kind::File)
+        && try_lock(file.as_fd()).is_ok_and(|locked| locked)
+}
+
+/// Replaces the file at `path` whole and durably, by a temporary file beside it; returns the number of fsyncs.
+///
+/// # Errors
+/// Returns what the system calls return; the old file is intact then.
+pub fn replace_path(path: &Path, bytes: &[u8], new: &NewFile) -> Result<usize, FileError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let Some(name) = path.file_name() else {
+        let source = io::Error::from(io::ErrorKind::InvalidInput);
+        return Err(FileError::io("writing", path)(source));
+    };
+    let folder = Folder::open(parent)?;
+    let temporary = Temporary::write(&folder, bytes, new)?;
+    temporary.sync()?;
+    temporary.rename(&folder, Path::new(name))?;
+    folder.sync()?;
+    Ok(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    const NEW: NewFile = NewFile {
+        mode: 0o640,
+        owner: None,
+    };
+
+    #[test]
+    fn replaces_the_name_and_leaves_other_links_alone() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("file");
+        fs::write(&path, "old").unwrap();
+        fs::hard_link(&path, temporary.path().join("other")).unwrap();
+        assert_eq!(replace_path(&path, b"new", &NEW).unwrap(), 2);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(fs::read(temporary.path().join("other")).unwrap(), b"old");
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn removes_abandoned_temporaries_only() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        fs::write(temporary.path().join(".signetfs-dead"), "").unwrap();
+        fs::create_dir(temporary.path().join(".signetfs-folder")).unwrap();
+        let alive = Temporary::write(&folder, b"x", &NEW).unwrap();
+        assert_eq!(remove_leftovers(&folder, 100).unwrap(), 1);
+        alive.rename(&folder, Path::new("alive")).unwrap();
+        assert!(temporary.path().join("alive").exists());
+    }
+
+    #[test]
+    fn leaves_nothing_when_it_fails() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::create_dir(temporary.path().join("taken")).unwrap();
+        let refused = replace_path(&temporary.path().join("taken"), b"x", &NEW);
+        assert!(refused.is_err());
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+    }
+}

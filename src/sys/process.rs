@@ -1,0 +1,48 @@
+//! What concerns the whole process: its user, its signals, its limits.
+
+use std::io;
+use std::sync::Once;
+
+use super::check;
+
+/// Returns the effective user id.
+#[must_use]
+pub fn effective_uid() -> u32 {
+    // SAFETY: it cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Returns the effective group id.
+#[must_use]
+pub fn effective_gid() -> u32 {
+    // SAFETY: it cannot fail.
+    unsafe { libc::getegid() }
+}
+
+/// Ignores SIGIO, which announces that a lease is being broken and would end the process.
+pub fn ignore_sigio() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    });
+}
+
+/// Raises the number of files that may be open to the hard limit, and returns it.
+///
+/// # Errors
+/// Returns what getrlimit(2) and setrlimit(2) return.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` outlives the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: `limit` outlives the call.
+        check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    }
+    Ok(limit.rlim_cur)
+}
