@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod layout;
 pub mod files;
 pub mod oci;
 pub mod clock;

@@ -1,0 +1,19 @@
+//! A layout, wherever its bytes are: `Source` reads, `Store` adds, `Hashes` knows what was hashed.
+//!
+//! Not here: what manifests mean (`oci`), signatures (`notary`), verdicts (`report`).
+
+pub mod blob;
+pub mod directory;
+pub mod hashes;
+mod names;
+pub mod source;
+pub mod tar;
+
+pub use blob::{Blob, Identity, Timestamp};
+pub use directory::Directory;
+pub use hashes::{HashError, Hashes, Lease, Memory, VerifiedBlob};
+pub use source::{
+    Addition, Committed, Extra, ExtraKind, FileFacts, IndexBytes, Listing, Source, SourceError,
+    Stamp, Store, StoredBlob,
+};
+pub use tar::Tar;

@@ -1,0 +1,288 @@
+//! Reading all headers of an archive by seeking. Content is neither read nor copied.
+
+use std::os::fd::AsFd;
+
+use super::header::{BLOCK_BYTES, Header, Type};
+use super::pax::Extended;
+use crate::files::{self, OpenFile};
+use crate::oci::limits::{PAX_BYTES_MAX, TAR_ENTRIES_MAX};
+
+/// Bytes of a member's name.
+const NAME_BYTES_MAX: usize = 4096;
+/// Bytes of all names together.
+const NAMES_BYTES_MAX: usize = 256 << 20;
+/// The largest size that twelve octal digits with a terminator hold; above it a PAX header says the size.
+const OCTAL_SIZE_MAX: u64 = 0o77_777_777_777;
+/// Bytes read at once: the headers of small members lie close together.
+const WINDOW_BYTES: usize = 16 << 10;
+
+/// Is what a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A file, and where its bytes are.
+    File { offset: u64, size: u64 },
+    /// A folder.
+    Folder,
+    /// Another name of an earlier file.
+    HardLink(Vec<u8>),
+    /// A symlink and its target.
+    SymLink(Vec<u8>),
+    /// A device or fifo.
+    Special,
+}
+
+/// Is one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Its name as stored.
+    pub(super) name: Vec<u8>,
+    /// What it is.
+    pub(super) content: Content,
+    /// Its modification time: seconds and nanoseconds.
+    pub(super) modified: (i64, u32),
+}
+
+/// Says why an archive cannot be indexed, and where.
+#[derive(Debug)]
+pub(super) enum ScanError {
+    /// It is not an archive that all readers understand alike.
+    Refused { problem: String, offset: u64 },
+    /// Reading failed.
+    Read(std::io::Error),
+}
+
+/// Returns the members of an archive in their order.
+pub(super) fn scan(file: &OpenFile) -> Result<Vec<Member>, ScanError> {
+    let mut scanner = Scanner {
+        file,
+        position: 0,
+        window: Vec::new(),
+        window_start: 0,
+    };
+    scanner.refuse_compressed()?;
+    let mut members = Vec::new();
+    let mut names_bytes = 0_usize;
+    while let Some(member) = scanner.next_member()? {
+        names_bytes = names_bytes.saturating_add(member.name.len());
+        if members.len() == TAR_ENTRIES_MAX || names_bytes > NAMES_BYTES_MAX {
+            return Err(scanner.refuse(format!("more than {TAR_ENTRIES_MAX} members")));
+        }
+        members.push(member);
+    }
+    Ok(members)
+}
+
+/// Holds headers that were read for the member to come.
+#[derive(Default)]
+struct Pending {
+    extended: Option<Extended>,
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.extended.is_none() && self.name.is_none() && self.link.is_none()
+    }
+}
+
+struct Scanner<'a> {
+    file: &'a OpenFile,
+    position: u64,
+    window: Vec<u8>,
+    window_start: u64,
+}
+
+impl Scanner<'_> {
+    fn refuse(&self, problem: String) -> ScanError {
+        ScanError::Refused {
+            problem,
+            offset: self.position,
+        }
+    }
+
+    fn refuse_compressed(&mut self) -> Result<(), ScanError> {
+        let mut start = [0; 6];
+        files::read_at(self.file.file.as_fd(), &mut start, 0).map_err(ScanError::Read)?;
+        for (magic, name) in [
+            (&b"\x1f\x8b"[..], "gzip"),
+            (b"\x28\xb5\x2f\xfd", "zstd"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"BZh", "bzip2"),
+        ] {
+            if start.starts_with(magic) {
+                return Err(self.refuse(format!("it is compressed with {name}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the next member, or `None` at the end.
+    fn next_member(&mut self) -> Result<Option<Member>, ScanError> {
+        let mut pending = Pending::default();
+        while let Some(header) = self.next_header(&pending)? {
+            match header.kind {
+                Type::Extended => {
+                    let bytes = self.read_content(header.size)?;
+                    let extended =
+                        Extended::parse(&bytes).map_err(|problem| self.refuse(problem))?;
+                    if pending.extended.replace(extended).is_some() {
+                        return Err(self.refuse("a member has two PAX headers".to_owned()));
+                    }
+                }
+                Type::Global => {
+                    let bytes = self.read_content(header.size)?;
+                    let global = Extended::parse(&bytes).map_err(|problem| self.refuse(problem))?;
+                    if global.moves_members() {
+                        return Err(self.refuse("a global header changes members".to_owned()));
+                    }
+                }
+                Type::LongName => self.long(header.size, &mut pending.name)?,
+                Type::LongLink => self.long(header.size, &mut pending.link)?,
+                Type::Label => {}
+                Type::File | Type::HardLink | Type::SymLink | Type::Folder | Type::Special => {
+                    return self.member(header, pending).map(Some);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the header at the position and moves behind it, or `None` at the end of the archive.
+    fn next_header(&mut self, pending: &Pending) -> Result<Option<Header>, ScanError> {
+        let at_end = |scanner: &Self| {
+            if pending.is_empty() {
+                Ok(None)
+            } else {
+                Err(scanner.refuse("a header stands before no member".to_owned()))
+            }
+        };
+        if self.position == self.file.stat.size {
+            return at_end(self);
+        }
+        let block = self.block(self.position)?;
+        if Header::is_end(&block) {
+            // Whether one block of zeros is the end or none, readers disagree.
+            let next = self.position + 512;
+            if next < self.file.stat.size && !Header::is_end(&self.block(next)?) {
+                return Err(self.refuse("a lone block of zeros".to_owned()));
+            }
+            return at_end(self);
+        }
+        let header = Header::parse(&block).map_err(|problem| self.refuse(problem))?;
+        self.position += 512;
+        Ok(Some(header))
+    }
+
+    fn block(&mut self, offset: u64) -> Result<[u8; BLOCK_BYTES], ScanError> {
+        if let Some(block) = self.windowed(offset) {
+            return Ok(block);
+        }
+        self.window.resize(WINDOW_BYTES, 0);
+        let count = files::read_at(self.file.file.as_fd(), &mut self.window, offset)
+            .map_err(ScanError::Read)?;
+        self.window.truncate(count);
+        self.window_start = offset;
+        self.windowed(offset)
+            .ok_or_else(|| self.refuse("the archive is cut off".to_owned()))
+    }
+
+    fn windowed(&self, offset: u64) -> Option<[u8; BLOCK_BYTES]> {
+        let start = usize::try_from(offset.checked_sub(self.window_start)?).ok()?;
+        self.window.get(start..)?.first_chunk().copied()
+    }
+
+    /// Returns the content of a header that has one, and moves behind it.
+    fn read_content(&mut self, size: u64) -> Result<Vec<u8>, ScanError> {
+        let length = usize::try_from(size)
+            .ok()
+            .filter(|_| size <= PAX_BYTES_MAX)
+            .ok_or_else(|| self.refuse(format!("a header has more than {PAX_BYTES_MAX} bytes")))?;
+        let start = self.position;
+        self.skip(size)?;
+        let mut bytes = vec![0; length];
+        let count =
+            files::read_at(self.file.file.as_fd(), &mut bytes, start).map_err(ScanError::Read)?;
+        if count < length {
+            return Err(self.refuse("the archive is cut off".to_owned()));
+        }
+        Ok(bytes)
+    }
+
+    /// Moves behind content of `size` bytes and its padding.
+    fn skip(&mut self, size: u64) -> Result<(), ScanError> {
+        let next = self
+            .position
+            .checked_add(size)
+            .and_then(|end| end.checked_next_multiple_of(512))
+            .filter(|next| *next <= self.file.stat.size)
+            .ok_or_else(|| self.refuse("the archive is cut off".to_owned()))?;
+        self.position = next;
+        Ok(())
+    }
+
+    fn long(&mut self, size: u64, place: &mut Option<Vec<u8>>) -> Result<(), ScanError> {
+        let mut bytes = self.read_content(size)?;
+        let end = bytes
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(bytes.len());
+        let rest_is_zero = bytes
+            .get(end..)
+            .unwrap_or_default()
+            .iter()
+            .all(|byte| *byte == 0);
+        bytes.truncate(end);
+        if bytes.is_empty() || !rest_is_zero || place.replace(bytes).is_some() {
+            return Err(self.refuse("a GNU long name is malformed".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, header: Header, pending: Pending) -> Result<Member, ScanError> {
+        let extended = pending.extended.unwrap_or_default();
+        if (extended.path.is_some() && pending.name.is_some())
+            || (extended.link.is_some() && pending.link.is_some())
+        {
+            return Err(self.refuse("a member has both a PAX name and a GNU name".to_owned()));
+        }
+        let size = self.size(&header, extended.size)?;
+        let name = extended.path.or(pending.name).unwrap_or(header.name);
+        let link = extended.link.or(pending.link).unwrap_or(header.link);
+        if name.len() > NAME_BYTES_MAX || link.len() > NAME_BYTES_MAX {
+            return Err(self.refuse(format!("a name has more than {NAME_BYTES_MAX} bytes")));
+        }
+        let content = match header.kind {
+            Type::File if name.ends_with(b"/") => {
+                return Err(self.refuse("a file has the name of a folder".to_owned()));
+            }
+            Type::File => {
+                let offset = self.position;
+                self.skip(size)?;
+                Content::File { offset, size }
+            }
+            Type::HardLink => Content::HardLink(link),
+            Type::SymLink => Content::SymLink(link),
+            Type::Folder => Content::Folder,
+            _ => Content::Special,
+        };
+        Ok(Member {
+            name,
+            content,
+            modified: extended.modified.unwrap_or((header.modified, 0)),
+        })
+    }
+
+    /// Returns the size; readers that ignore PAX headers must find the next header at the same place wherever the field can say so.
+    fn size(&self, header: &Header, extended: Option<u64>) -> Result<u64, ScanError> {
+        let Some(size) = extended else {
+            return Ok(header.size);
+        };
+        let agrees = size == header.size
+            || (size > OCTAL_SIZE_MAX && matches!(header.size, 0 | OCTAL_SIZE_MAX));
+        if !agrees || (size > 0 && header.kind != Type::File) {
+            return Err(self.refuse("a PAX size and its header's size disagree".to_owned()));
+        }
+        Ok(size)
+    }
+}

@@ -1,0 +1,543 @@
+use std::fs;
+use std::io::Write;
+
+use tempfile::NamedTempFile;
+
+use super::*;
+use crate::layout::ExtraKind;
+
+const INDEX: &[u8] = br#"{"schemaVersion":2,"manifests":[]}"#;
+
+/// Builds an archive member by member.
+#[derive(Default, Clone)]
+struct Builder(Vec<u8>);
+
+/// Returns a header; `flag` is the type.
+fn header(name: &str, flag: u8, size: u64) -> [u8; 512] {
+    let mut block = [0; 512];
+    block[..name.len()].copy_from_slice(name.as_bytes());
+    block[100..108].copy_from_slice(b"0000644\0");
+    block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    block[136..148].copy_from_slice(b"00000001750\0");
+    block[156] = flag;
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    seal(&mut block);
+    block
+}
+
+fn seal(block: &mut [u8; 512]) {
+    block[148..156].copy_from_slice(b"        ");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+impl Builder {
+    fn block(mut self, block: &[u8; 512]) -> Self {
+        self.0.extend_from_slice(block);
+        self
+    }
+
+    fn content(mut self, content: &[u8]) -> Self {
+        self.0.extend_from_slice(content);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
+    fn member(self, name: &str, flag: u8, content: &[u8]) -> Self {
+        self.block(&header(name, flag, content.len() as u64))
+            .content(content)
+    }
+
+    fn file(self, name: &str, content: &[u8]) -> Self {
+        self.member(name, b'0', content)
+    }
+
+    fn folder(self, name: &str) -> Self {
+        self.member(name, b'5', b"")
+    }
+
+    fn link(self, name: &str, flag: u8, target: &str) -> Self {
+        let mut block = header(name, flag, 0);
+        block[157..157 + target.len()].copy_from_slice(target.as_bytes());
+        seal(&mut block);
+        self.block(&block)
+    }
+
+    fn pax(self, records: &str) -> Self {
+        self.member("PaxHeaders/x", b'x', records.as_bytes())
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&[0; 1024]);
+        self.0
+    }
+}
+
+fn layout() -> Builder {
+    Builder::default().file("index.json", INDEX)
+}
+
+fn stored(bytes: &[u8]) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+fn open(bytes: &[u8]) -> Result<Tar, SourceError> {
+    Tar::open(stored(bytes).path())
+}
+
+/// Returns why an archive is refused.
+fn problem(bytes: &[u8]) -> String {
+    match open(bytes) {
+        Err(SourceError::Archive { problem, .. }) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn read(tar: &Tar, path: &str) -> Vec<u8> {
+    let blob = tar.file(Path::new(path)).unwrap().unwrap();
+    blob.read_all(1 << 20).unwrap()
+}
+
+fn blob_path(content: &[u8]) -> String {
+    format!("blobs/sha256/{}", Digest::of(content).hex())
+}
+
+#[test]
+fn reads_any_order_prefix_and_leading_folder() {
+    for prefix in ["", "./", ".//./", "hello-world/", "./hello world/"] {
+        for order in [false, true] {
+            let mut names = [
+                (format!("{prefix}blobs/"), None),
+                (
+                    format!("{prefix}{}", blob_path(b"content")),
+                    Some(&b"content"[..]),
+                ),
+                (format!("{prefix}index.json"), Some(INDEX)),
+            ];
+            if order {
+                names.reverse();
+            }
+            let mut builder = Builder::default();
+            for (name, content) in names {
+                builder = match content {
+                    Some(content) => builder.file(&name, content),
+                    None => builder.folder(&name),
+                };
+            }
+            let tar = open(&builder.end()).unwrap();
+            assert_eq!(&*tar.index().unwrap().bytes, INDEX);
+            let blob = tar.blob(&Digest::of(b"content")).unwrap().unwrap();
+            assert_eq!(blob.read_all(7).unwrap(), b"content");
+            assert!(tar.blob(&Digest::of(b"other")).unwrap().is_none());
+            let listing = tar.listing().unwrap();
+            assert_eq!(listing.blobs.len(), 1);
+            let folders: Vec<_> = listing
+                .folders
+                .iter()
+                .map(|f| f.0.to_str().unwrap())
+                .collect();
+            assert_eq!(folders, ["blobs", "blobs/sha256"]);
+            assert!(listing.extras.is_empty() && listing.hidden == 0);
+        }
+    }
+}
+
+#[test]
+fn is_no_layout_without_one_index() {
+    let two = Builder::default()
+        .file("a/index.json", INDEX)
+        .file("b/index.json", INDEX);
+    let folder = Builder::default().folder("index.json/");
+    for bytes in [
+        Vec::new(),
+        vec![0; 10_240],
+        two.end(),
+        folder.file("x", b"").end(),
+    ] {
+        let result = open(&bytes).and_then(|tar| tar.index().map(|_| ()));
+        assert!(
+            matches!(
+                result,
+                Err(SourceError::NotALayout { .. } | SourceError::NotRegular { .. })
+            ),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
+fn lists_extras_hidden_and_leftovers_as_a_directory_does() {
+    let bytes = layout()
+        .file("oci-layout", b"{}")
+        .file(&blob_path(b"x"), b"x")
+        .file("blobs/sha256/temporary", b"x")
+        .file("ingest/x", b"x")
+        .folder("ingest/")
+        .file(".signetfs-1", b"x")
+        .file("docs/deep/file", b"text")
+        .link("docs/link", b'2', "../../outside")
+        .member("docs/fifo", b'6', b"")
+        .file("/absolute", b"x")
+        .file("../outside", b"x")
+        .file("docs/../../outside", b"x")
+        .link("oci-put-blob1", b'2', "x")
+        .end();
+    let listing = open(&bytes).unwrap().listing().unwrap();
+    assert!(listing.oci_layout.is_some());
+    assert_eq!(listing.hidden, 4);
+    let leftovers: Vec<_> = listing
+        .leftovers
+        .iter()
+        .map(|p| p.to_str().unwrap())
+        .collect();
+    assert_eq!(
+        leftovers,
+        [
+            ".signetfs-1",
+            "blobs/sha256/temporary",
+            "ingest",
+            "oci-put-blob1"
+        ]
+    );
+    let extras: Vec<_> = listing
+        .extras
+        .iter()
+        .map(|extra| {
+            (
+                extra.path.to_str().unwrap(),
+                extra.kind.clone(),
+                extra.facts.mode,
+            )
+        })
+        .collect();
+    assert_eq!(
+        extras,
+        [
+            ("docs", ExtraKind::Directory, 0o555),
+            ("docs/deep", ExtraKind::Directory, 0o555),
+            ("docs/deep/file", ExtraKind::File, 0o444),
+            (
+                "docs/link",
+                ExtraKind::Link(PathBuf::from("../../outside")),
+                0o777
+            ),
+        ]
+    );
+    assert_eq!(listing.blobs[0].facts.modified.seconds, 0o1750);
+}
+
+#[test]
+fn reads_pax_and_gnu_names_and_sizes() {
+    let long = format!("docs/{}", "n".repeat(200));
+    let record = format!("path={long}\n");
+    let record = format!("{} {record}", record.len() + 4);
+    assert_eq!(record.len(), 215);
+    let mut gnu = header("size", b'0', 0);
+    gnu[124..136].copy_from_slice(b"\x80\0\0\0\0\0\0\0\0\0\0\x03");
+    gnu[257..265].copy_from_slice(b"ustar  \0");
+    seal(&mut gnu);
+    let mut posix = header("tail", b'0', 1);
+    posix[345..351].copy_from_slice(b"prefix");
+    seal(&mut posix);
+    let bytes = layout()
+        .pax(&format!("{record}20 mtime=-1.5000000\n"))
+        .file("short", b"by pax")
+        .member("././@LongLink", b'L', format!("{long}-gnu\0").as_bytes())
+        .file("short", b"by gnu")
+        .pax("10 size=7\n")
+        .file("sized", b"content")
+        .block(&gnu)
+        .content(b"abc")
+        .block(&posix)
+        .content(b"z")
+        .member("ignored", b'g', b"13 comment=x\n")
+        .end();
+    let tar = open(&bytes).unwrap();
+    assert_eq!(read(&tar, &long), b"by pax");
+    assert_eq!(read(&tar, &format!("{long}-gnu")), b"by gnu");
+    assert_eq!(read(&tar, "sized"), b"content");
+    assert_eq!(read(&tar, "size"), b"abc");
+    assert_eq!(read(&tar, "prefix/tail"), b"z");
+    let listing = tar.listing().unwrap();
+    let time = listing
+        .extras
+        .iter()
+        .find(|extra| extra.path == Path::new(&long));
+    assert_eq!(
+        time.unwrap().facts.modified,
+        Timestamp {
+            seconds: -2,
+            nanoseconds: 500_000_000,
+        }
+    );
+}
+
+#[test]
+fn reads_members_beyond_eight_gigabytes() {
+    let size: u64 = 9 << 30;
+    let start = Builder::default()
+        .pax(&format!("19 size={size}\n"))
+        .block(&header("large", b'0', 0))
+        .0;
+    let end = layout().end();
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(&start).unwrap();
+    let behind = start.len() as u64 + size;
+    file.as_file().set_len(behind).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(file.as_file(), &end, behind).unwrap();
+    let tar = Tar::open(file.path()).unwrap();
+    assert_eq!(tar.file(Path::new("large")).unwrap().unwrap().size(), size);
+    assert_eq!(&*tar.index().unwrap().bytes, INDEX);
+}
+
+#[test]
+fn resolves_hard_links_within_the_archive_only() {
+    let blob = blob_path(b"content");
+    let bytes = layout()
+        .file("original", b"content")
+        .link(&blob, b'1', "./original")
+        .link("chained", b'1', &blob)
+        .link("forward", b'1', "later")
+        .link("outside", b'1', "/etc/passwd")
+        .link("up", b'1', "../original")
+        .file("later", b"later")
+        .end();
+    let tar = open(&bytes).unwrap();
+    assert_eq!(read(&tar, &blob), b"content");
+    assert_eq!(read(&tar, "chained"), b"content");
+    assert_eq!(tar.listing().unwrap().hidden, 3);
+    for name in ["forward", "outside", "up"] {
+        let refused = tar.file(Path::new(name));
+        assert!(
+            matches!(refused, Err(SourceError::NotRegular { .. })),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_symlink_in_the_place_of_a_blob_is_not_followed() {
+    let bytes = layout()
+        .file("content", b"content")
+        .link(&blob_path(b"content"), b'2', "../../content")
+        .end();
+    let tar = open(&bytes).unwrap();
+    assert!(matches!(
+        tar.blob(&Digest::of(b"content")),
+        Err(SourceError::NotRegular { .. })
+    ));
+    assert_eq!(tar.listing().unwrap().hidden, 1);
+}
+
+#[test]
+fn refuses_what_readers_understand_differently() {
+    let file = |name: &str| layout().file(name, b"x");
+    let mut magic = header("x", b'0', 0);
+    magic[257..265].copy_from_slice(b"ustar!!!");
+    seal(&mut magic);
+    let mut sum = header("x", b'0', 0);
+    sum[0] = b'y';
+    let mut negative = header("x", b'0', 0);
+    negative[124..136].copy_from_slice(&[0xff; 12]);
+    seal(&mut negative);
+    let mut lone = layout().0;
+    lone.extend_from_slice(&[0; 512]);
+    for (bytes, expected) in [
+        (
+            layout().file("index.json", b"{}").end(),
+            "two different members index.json",
+        ),
+        (
+            layout().file("./index.json", b"{}").end(),
+            "two different members index.json",
+        ),
+        (file("a").file("a", b"y").end(), "two different members a"),
+        (file("a").folder("a/").end(), "two different members a"),
+        (file("a").file("a/b", b"").end(), "no folder"),
+        (
+            layout().link("a", b'2', "/tmp").file("a/b", b"").end(),
+            "no folder",
+        ),
+        (layout().block(&magic).end(), "unknown magic"),
+        (layout().block(&sum).end(), "checksum"),
+        (layout().block(&negative).end(), "negative"),
+        (layout().member("x", b'S', b"").end(), "sparse"),
+        (
+            layout().pax("22 GNU.sparse.major=1\n").file("x", b"").end(),
+            "sparse",
+        ),
+        (layout().member("x", b'M', b"").end(), "multi-volume"),
+        (layout().member("x", b'D', b"").end(), "type D"),
+        (layout().member("x", b'1', b"data").end(), "no content"),
+        (layout().member("x/", b'5', b"data").end(), "no content"),
+        (layout().member("x/", b'0', b"data").end(), "no content"),
+        (
+            layout().pax("10 size=8\n").file("x", b"content").end(),
+            "disagree",
+        ),
+        (
+            layout()
+                .pax("10 size=7\n")
+                .file("x", b"")
+                .content(b"content")
+                .end(),
+            "disagree",
+        ),
+        (layout().pax("10 size=7\n").folder("x/").end(), "disagree"),
+        (
+            layout()
+                .pax("10 path=x\n")
+                .pax("10 path=y\n")
+                .file("z", b"")
+                .end(),
+            "two PAX",
+        ),
+        (layout().pax("10 path=x\n").end(), "before no member"),
+        (layout().pax("10 path=x").file("z", b"").end(), "malformed"),
+        (
+            layout().pax("11 path=x/\n").file("z", b"").end(),
+            "name of a folder",
+        ),
+        (
+            layout()
+                .pax("10 path=x\n")
+                .member("L", b'L', b"y\0")
+                .file("z", b"")
+                .end(),
+            "both a PAX name",
+        ),
+        (
+            layout().member("L", b'L', b"a\0b\0").file("z", b"").end(),
+            "long name",
+        ),
+        (
+            layout()
+                .member("x", b'g', b"10 path=x\n")
+                .file("z", b"")
+                .end(),
+            "global",
+        ),
+        (
+            [&lone[..], &header("x", b'0', 0), &[0; 1024]].concat(),
+            "lone block",
+        ),
+        (b"\x1f\x8b\x08".to_vec(), "compressed with gzip"),
+        (b"\x28\xb5\x2f\xfd".to_vec(), "compressed with zstd"),
+        (b"\xfd7zXZ\0".to_vec(), "compressed with xz"),
+        (b"BZh9".to_vec(), "compressed with bzip2"),
+        (b"not a tar".to_vec(), "cut off"),
+    ] {
+        let problem = problem(&bytes);
+        assert!(
+            problem.contains(expected),
+            "{problem:?} instead of {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn equal_members_of_one_name_are_one() {
+    let tar = open(
+        &layout()
+            .file("./index.json", INDEX)
+            .folder("a")
+            .folder("a/")
+            .end(),
+    )
+    .unwrap();
+    assert_eq!(&*tar.index().unwrap().bytes, INDEX);
+}
+
+#[test]
+fn every_truncation_is_refused_or_harmless() {
+    let bytes = layout()
+        .file(&blob_path(b"content"), b"content")
+        .pax("10 path=x\n")
+        .file("y", b"z");
+    let whole = bytes.clone().end();
+    let length = bytes.0.len();
+    for cut in (0..whole.len()).step_by(64) {
+        match open(&whole[..cut]) {
+            // At the border between two members, or behind them, nothing shows that anything is missing.
+            Ok(tar) => {
+                assert!(cut == 1024 || cut == 2048 || cut >= length, "{cut}");
+                assert_eq!(&*tar.index().unwrap().bytes, INDEX);
+            }
+            Err(SourceError::NotALayout { .. }) => assert_eq!(cut, 0),
+            Err(SourceError::Archive { problem, .. }) => {
+                let expected = ["cut off", "before no member"];
+                assert!(
+                    expected.iter().any(|text| problem.contains(text)),
+                    "{problem}"
+                );
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn stops_at_the_end_of_the_first_archive() {
+    let bytes = [layout().end(), layout().file("second", b"").end()].concat();
+    let tar = open(&bytes).unwrap();
+    assert!(tar.file(Path::new("second")).unwrap().is_none());
+}
+
+#[test]
+fn limits_headers_and_names() {
+    let at_limit = |length: usize| {
+        let value = "v".repeat(length - 15);
+        format!("{length} comment={value}\n")
+    };
+    let record = at_limit(65_536);
+    assert_eq!(record.len(), 65_536);
+    assert!(open(&layout().pax(&record).file("x", b"").end()).is_ok());
+    let larger = at_limit(65_537);
+    assert!(problem(&layout().pax(&larger).file("x", b"").end()).contains("65536 bytes"));
+    let named = |length: usize| {
+        let name = format!("{}\0", "n".repeat(length));
+        layout()
+            .member("L", b'L', name.as_bytes())
+            .file("x", b"")
+            .end()
+    };
+    assert!(open(&named(4096)).is_ok());
+    assert!(problem(&named(4097)).contains("4096 bytes"));
+}
+
+#[test]
+fn notices_that_the_path_names_another_archive() {
+    let file = stored(&layout().end());
+    let tar = Tar::open(file.path()).unwrap();
+    let stamp = tar.stamp().unwrap();
+    assert_eq!(tar.index().unwrap().stamp, stamp);
+    assert!(!tar.index().unwrap().settled);
+    std::thread::sleep(std::time::Duration::from_millis(120));
+    assert!(tar.index().unwrap().settled);
+    let other = stored(&Builder::default().file("index.json", b"{}").end());
+    fs::rename(other.path(), file.path()).unwrap();
+    assert_ne!(tar.stamp().unwrap(), stamp);
+    assert_eq!(&*tar.index().unwrap().bytes, b"{}");
+    fs::rename(stored(b"no tar at all").path(), file.path()).unwrap();
+    assert!(matches!(tar.index(), Err(SourceError::Archive { .. })));
+    fs::remove_file(file.path()).unwrap();
+    assert_eq!(&*tar.index().unwrap().bytes, b"{}");
+}
+
+#[test]
+fn a_flipped_bit_in_a_header_never_passes_for_other_content() {
+    let content = b"content";
+    let whole = layout().file(&blob_path(content), content).end();
+    for position in (0..512).chain(1024..1536) {
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[position] ^= 1 << bit;
+            let Ok(tar) = open(&bytes) else { continue };
+            assert_eq!(&*tar.index().unwrap().bytes, INDEX, "{position} {bit}");
+            let blob = tar.blob(&Digest::of(content)).unwrap().unwrap();
+            assert_eq!(blob.read_all(100).unwrap(), content, "{position} {bit}");
+        }
+    }
+}
