@@ -16,6 +16,7 @@
 )]
 
 pub mod layout;
+pub mod notary;
 pub mod files;
 pub mod oci;
 pub mod clock;
