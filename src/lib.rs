@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod settings;
 pub mod layout;
 pub mod notary;
 pub mod files;

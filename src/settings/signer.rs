@@ -1,0 +1,164 @@
+//! Key files: read once, judged by what was opened, wiped.
+//!
+//! Paths may be symlinks, as mounted secrets are; the file behind them must be ours alone.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::place::refuse_world_writable;
+use super::{ConfigDir, KeySource, SettingsError, read_keys};
+use crate::files::{Stat, effective_uid, read_path};
+use crate::notary::{Certificate, LocalSigner, PrivateKey, SignError};
+use crate::oci::limits;
+
+/// Loads the signer with this name, or the default one, and warnings about its files.
+///
+/// # Errors
+/// Says why it cannot be used.
+pub fn load_signer(
+    dir: &ConfigDir,
+    name: Option<&str>,
+) -> Result<(LocalSigner, Vec<String>), SettingsError> {
+    let list = read_keys(dir)?;
+    let entry = list.find(name)?;
+    let KeySource::Files { key, certificates } = &entry.source else {
+        return Err(SettingsError::ForeignKey {
+            name: entry.name.clone(),
+        });
+    };
+    load_pair(&entry.name, key, certificates)
+}
+
+/// Loads a key and its chain from files, and warnings about them.
+///
+/// # Errors
+/// Says why they cannot be used.
+pub fn load_pair(
+    name: &str,
+    key_path: &Path,
+    certificates_path: &Path,
+) -> Result<(LocalSigner, Vec<String>), SettingsError> {
+    let (pem, stat) = read(key_path)?;
+    let warnings = judge(key_path, &stat, effective_uid())?;
+    let unusable = |source: SignError| SettingsError::UnusableKey {
+        name: name.to_owned(),
+        source,
+    };
+    let key = PrivateKey::parse_pem(&pem).map_err(|error| {
+        if is_encrypted(&pem) {
+            SettingsError::EncryptedKey {
+                path: key_path.to_owned(),
+            }
+        } else {
+            unusable(error)
+        }
+    })?;
+    let (bytes, stat) = read(certificates_path)?;
+    refuse_world_writable(certificates_path, stat.mode)?;
+    let certificates =
+        Certificate::parse_file(&bytes).map_err(|source| SettingsError::Certificate {
+            path: certificates_path.to_owned(),
+            source,
+        })?;
+    let signer = LocalSigner::new(key, certificates).map_err(unusable)?;
+    Ok((signer, warnings))
+}
+
+/// Reads a file whose bytes are wiped once they are used.
+fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Stat), SettingsError> {
+    let read = read_path(path, limits::KEY_FILE_BYTES_MAX).map_err(SettingsError::file(path))?;
+    match read {
+        Some((bytes, stat)) => Ok((Zeroizing::new(bytes), stat)),
+        None => Err(SettingsError::Absent {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// Judges who else could have read or written an open key file; a group that may read it is worth a warning.
+fn judge(path: &Path, stat: &Stat, our_uid: u32) -> Result<Vec<String>, SettingsError> {
+    let problem = if stat.uid != our_uid && stat.uid != 0 {
+        Some("belongs to another user: a private key must belong to you or to root")
+    } else if stat.mode & 0o002 != 0 {
+        Some("is writable by everybody: a private key must be yours alone (chmod 600)")
+    } else if stat.mode & 0o020 != 0 {
+        Some("is writable by its group: a private key must be yours alone (chmod 600)")
+    } else if stat.mode & 0o007 != 0 {
+        Some("is readable by everybody: a private key must be yours alone (chmod 600)")
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        return Err(SettingsError::Permissions {
+            path: path.to_owned(),
+            problem,
+        });
+    }
+    if stat.mode & 0o040 == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(vec![format!("{} is readable by its group", path.display())])
+}
+
+/// Returns whether a PEM file says that its key is encrypted: PKCS#8's label, or the header of the older forms.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let holds = |needle: &[u8]| pem.windows(needle.len()).any(|window| window == needle);
+    holds(b"BEGIN ENCRYPTED PRIVATE KEY") || holds(b"Proc-Type: 4,ENCRYPTED")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::{Kind, Time};
+
+    fn stat(uid: u32, mode: u32) -> Stat {
+        Stat {
+            kind: Kind::File,
+            device: 1,
+            unique_mount: None,
+            inode: 1,
+            mode,
+            uid,
+            gid: 0,
+            links: 1,
+            size: 1,
+            modified: Time::default(),
+            changed: Time::default(),
+        }
+    }
+
+    #[test]
+    fn judges_owner_and_mode_of_key_files() {
+        for (uid, mode, warnings) in [
+            (1000, 0o600, Some(0)),
+            (1000, 0o400, Some(0)),
+            (0, 0o600, Some(0)),
+            (0, 0o440, Some(1)),
+            (1000, 0o640, Some(1)),
+            (1001, 0o600, None),
+            (1000, 0o644, None),
+            (1000, 0o604, None),
+            (1000, 0o601, None),
+            (1000, 0o602, None),
+            (1000, 0o620, None),
+            (0, 0o644, None),
+        ] {
+            let judged = judge(Path::new("key"), &stat(uid, mode), 1000);
+            match (judged, warnings) {
+                (Ok(found), Some(count)) => assert_eq!(found.len(), count, "{uid} {mode:o}"),
+                (Err(SettingsError::Permissions { .. }), None) => {}
+                (judged, _) => panic!("{uid} {mode:o}: {judged:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn knows_encrypted_keys_by_their_label_or_header() {
+        assert!(is_encrypted(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
+        assert!(is_encrypted(
+            b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+        ));
+        assert!(!is_encrypted(b"-----BEGIN PRIVATE KEY-----\n"));
+    }
+}

@@ -1,0 +1,210 @@
+//! A stamp of everything that verification and signing read from the configuration: cheap to take, and different once anything changed.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::ConfigDir;
+use super::place::open_folder;
+use super::policy::NAMES;
+use crate::layout::Timestamp;
+use crate::notary::StoreType;
+use crate::oci::limits;
+
+/// Changes whenever policy files, trust stores or the key list may have changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SettingsStamp {
+    /// Compared, never interpreted.
+    pub values: Vec<u64>,
+    /// The latest ctime among the inputs.
+    pub newest: Timestamp,
+}
+
+/// Takes stamps again and again; remembers the names in folders that did not change since.
+#[derive(Debug, Default)]
+pub struct StampTaker {
+    folders: Mutex<HashMap<PathBuf, Listed>>,
+}
+
+/// Is what a folder held.
+#[derive(Debug)]
+struct Listed {
+    state: [u64; 6],
+    paths: Arc<[PathBuf]>,
+}
+
+/// Folders remembered at most; past this the memory starts over.
+const FOLDERS_MAX: usize = 1024;
+
+/// Returns the stamp of everything that verification and signing read from the configuration. Nothing is opened but folders.
+#[must_use]
+pub fn stamp(dir: &ConfigDir, policy_file: Option<&Path>) -> SettingsStamp {
+    StampTaker::default().stamp(dir, policy_file)
+}
+
+impl StampTaker {
+    /// Returns what [`stamp`] returns.
+    #[must_use]
+    pub fn stamp(&self, dir: &ConfigDir, policy_file: Option<&Path>) -> SettingsStamp {
+        let mut stamp = SettingsStamp::default();
+        match policy_file {
+            Some(path) => {
+                stamp.add(fs::symlink_metadata(path).ok().as_ref());
+                stamp.add(fs::metadata(path).ok().as_ref());
+            }
+            None => {
+                for name in NAMES {
+                    stamp.add(fs::symlink_metadata(dir.policy(name)).ok().as_ref());
+                }
+            }
+        }
+        stamp.add(fs::symlink_metadata(dir.keys()).ok().as_ref());
+        for kind in [StoreType::Ca, StoreType::SigningAuthority, StoreType::Tsa] {
+            let folder = dir.stores(kind);
+            let state = fs::metadata(&folder).ok();
+            stamp.add(state.as_ref());
+            for store in self.paths_in(&folder, state.as_ref()).iter() {
+                let state = fs::symlink_metadata(store).ok();
+                stamp.add(state.as_ref());
+                for file in self.paths_in(store, state.as_ref()).iter() {
+                    stamp.add(fs::symlink_metadata(file).ok().as_ref());
+                }
+            }
+        }
+        stamp
+    }
+
+    /// Returns the paths in a folder that stat said this of, just now.
+    ///
+    /// They are remembered where a name that came or went after the folder was read would have changed its times.
+    fn paths_in(&self, folder: &Path, state: Option<&Metadata>) -> Arc<[PathBuf]> {
+        let Some(metadata) = state else {
+            return Arc::default();
+        };
+        // Behind a symlink is another folder than the one that stat spoke of.
+        if !metadata.is_dir() {
+            return paths_in(folder).into();
+        }
+        let state = folder_state(metadata);
+        if let Some(listed) = self.lock().get(folder).filter(|had| had.state == state) {
+            return Arc::clone(&listed.paths);
+        }
+        let now = Timestamp::now();
+        let paths: Arc<[PathBuf]> = paths_in(folder).into();
+        if changed(metadata).is_settled(now) {
+            let mut folders = self.lock();
+            if folders.len() >= FOLDERS_MAX {
+                folders.clear();
+            }
+            let paths = Arc::clone(&paths);
+            folders.insert(folder.to_owned(), Listed { state, paths });
+        }
+        paths
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Listed>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns what differs once names came or went: which folder it is, and its times.
+fn folder_state(metadata: &Metadata) -> [u64; 6] {
+    [
+        metadata.dev(),
+        metadata.ino(),
+        metadata.mtime().cast_unsigned(),
+        metadata.mtime_nsec().cast_unsigned(),
+        metadata.ctime().cast_unsigned(),
+        metadata.ctime_nsec().cast_unsigned(),
+    ]
+}
+
+fn changed(metadata: &Metadata) -> Timestamp {
+    Timestamp {
+        seconds: metadata.ctime(),
+        nanoseconds: u32::try_from(metadata.ctime_nsec()).unwrap_or(0),
+    }
+}
+
+impl SettingsStamp {
+    /// Adds what stat said of one input; absence counts too.
+    fn add(&mut self, metadata: Option<&Metadata>) {
+        let Some(metadata) = metadata else {
+            self.values.push(0);
+            return;
+        };
+        let times = [
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+        ];
+        self.values.extend([
+            metadata.dev(),
+            metadata.ino(),
+            metadata.size(),
+            u64::from(metadata.mode()),
+            u64::from(metadata.uid()),
+        ]);
+        self.values.extend(times.map(i64::cast_unsigned));
+        self.newest = self.newest.max(changed(metadata));
+    }
+}
+
+/// Returns the paths in a folder, sorted; a folder with more than a store may hold cannot be used anyway.
+fn paths_in(folder: &Path) -> Vec<PathBuf> {
+    let names = open_folder(folder)
+        .ok()
+        .flatten()
+        .and_then(|open| open.names(limits::TRUST_STORE_FILES_MAX).ok().flatten());
+    let names = names.unwrap_or_default().into_iter();
+    names.map(|name| folder.join(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_remembered_until_the_folder_changes() {
+        let place = tempfile::tempdir().unwrap();
+        let stores = place.path().join("truststore/x509/ca");
+        let (first, second) = (stores.join("one/a.pem"), stores.join("one/b.pem"));
+        fs::create_dir_all(stores.join("one")).unwrap();
+        fs::write(&first, "a").unwrap();
+        let dir = ConfigDir::find(Some(place.path()), &|_| None);
+        let taker = StampTaker::default();
+        let remembered = |taker: &StampTaker| taker.lock().len();
+        let settle = || std::thread::sleep(std::time::Duration::from_millis(150));
+        assert_eq!(taker.stamp(&dir, None), stamp(&dir, None));
+        assert_eq!(
+            remembered(&taker),
+            0,
+            "a folder that just changed is read again"
+        );
+        settle();
+        let before = taker.stamp(&dir, None);
+        assert_eq!(remembered(&taker), 2);
+        assert_eq!(taker.stamp(&dir, None), before);
+        // In place, which the folder does not tell.
+        fs::write(&first, "aa").unwrap();
+        assert_eq!(taker.stamp(&dir, None), stamp(&dir, None));
+        for change in [
+            &|| fs::write(&second, "b").unwrap(),
+            &|| fs::rename(&second, stores.join("one/c.pem")).unwrap(),
+            &|| fs::create_dir(stores.join("two")).unwrap(),
+            &|| fs::remove_file(&first).unwrap(),
+        ] as [&dyn Fn(); 4]
+        {
+            let before = taker.stamp(&dir, None);
+            change();
+            let after = taker.stamp(&dir, None);
+            assert_ne!(after, before);
+            assert_eq!(after, stamp(&dir, None));
+            settle();
+            assert_eq!(taker.stamp(&dir, None), after);
+        }
+    }
+}
