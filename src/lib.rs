@@ -15,8 +15,10 @@
     )
 )]
 
+pub mod audit;
 pub mod settings;
 pub mod layout;
+pub mod report;
 pub mod notary;
 pub mod files;
 pub mod oci;

@@ -1,0 +1,135 @@
+//! Puts a report together: standing of the policy, images, layout-level findings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::signatures::earlier;
+use super::standing::{Standing, policy_problems};
+use super::{Asked, AuditError, Content, Survey, children, coverage, docker, images, selection};
+use crate::layout::Hashes;
+use crate::notary::{Certificate, ChainCache};
+use crate::oci::limits::GRAPH_DESCRIPTORS_MAX;
+use crate::oci::{Closure, Digest, Image, Progress, UnixTime};
+use crate::report::{ContentLevel, ImageReport, Problem, Report, Verdict};
+
+/// Is everything that judging one image takes.
+pub(super) struct Court<'a> {
+    /// The layout as read.
+    pub(super) survey: &'a Survey,
+    /// What is asked.
+    pub(super) asked: &'a Asked<'a>,
+    /// The time.
+    pub(super) now: UnixTime,
+    /// What the policy says.
+    pub(super) standing: Standing<'a>,
+    /// Chains met so far: most images share one.
+    pub(super) chains: ChainCache,
+}
+
+impl<'a> Court<'a> {
+    /// Returns the court for what is asked.
+    pub(super) fn new(survey: &'a Survey, asked: &'a Asked<'a>, now: UnixTime) -> Self {
+        Self {
+            survey,
+            asked,
+            now,
+            standing: Standing::of(asked),
+            chains: ChainCache::familiar_with(trusted(asked)),
+        }
+    }
+}
+
+/// Returns the certificates of all trust stores that can be used.
+fn trusted<'a>(asked: &'a Asked<'a>) -> impl Iterator<Item = &'a Certificate> {
+    let stores = asked.trust.anchors.stores.values();
+    stores.flatten().flatten()
+}
+
+/// Holds the closure of every root.
+pub(super) type Closures = HashMap<Digest, Arc<Closure>>;
+
+/// Judges what is asked.
+pub(super) fn report(
+    court: &Court<'_>,
+    hashes: &Hashes,
+    progress: &dyn Progress,
+) -> Result<Report, AuditError> {
+    let mut problems = policy_problems(court.asked);
+    if let Some(problem) = &court.survey.invalid {
+        problems.push(Problem {
+            verdict: Verdict::LayoutInvalid,
+            file: None,
+            digest: None,
+            check: "layout",
+            problem: problem.clone(),
+            hint: "restore index.json and oci-layout from where the layout came from".to_owned(),
+        });
+        return Ok(assemble(court, hashes, Vec::new(), problems));
+    }
+    let selected = selection::select(court.survey, &court.asked.images)?;
+    let closures = closures(court.survey, &selected);
+    problems.extend(layout_problems(court, &closures));
+    let (images, valid_until) = images::judge(court, hashes, progress, (&selected, &closures));
+    let (children, children_until) = children::judge(court, &images, &closures);
+    let mut report = assemble(court, hashes, images, problems);
+    report.children = children;
+    report.valid_until = earlier(valid_until, children_until);
+    let (orphans, extras) = coverage::count(court.survey, &closures);
+    report.orphans = orphans;
+    report.extras = extras;
+    Ok(report)
+}
+
+/// Returns the closure of every image of the layout and of those selected, each root once.
+fn closures(survey: &Survey, selected: &[Image]) -> Closures {
+    let mut closures = Closures::new();
+    let mut room = GRAPH_DESCRIPTORS_MAX;
+    for image in selected.iter().chain(&survey.graph.images) {
+        closures
+            .entry(image.descriptor.digest.clone())
+            .or_insert_with(|| Arc::new(survey.graph.closure_within(&image.descriptor, &mut room)));
+    }
+    closures
+}
+
+fn layout_problems(court: &Court<'_>, closures: &Closures) -> Vec<Problem> {
+    let mut problems = docker::disagreements(court.survey, court.asked.source, closures);
+    if court.survey.graph.limit {
+        problems.push(Problem {
+            verdict: Verdict::Limit,
+            file: Some("index.json".to_owned()),
+            digest: None,
+            check: "graph",
+            problem: "the layout has too many manifests or nests them too deeply to be read whole"
+                .to_owned(),
+            hint: "split the layout".to_owned(),
+        });
+    }
+    problems
+}
+
+fn assemble(
+    court: &Court<'_>,
+    hashes: &Hashes,
+    images: Vec<ImageReport>,
+    problems: Vec<Problem>,
+) -> Report {
+    let asked = court.asked;
+    Report {
+        images,
+        children: Vec::new(),
+        problems,
+        policy: asked.trust.id.clone(),
+        scope: asked.scope.cloned(),
+        scope_origin: asked.scope_origin,
+        content: match asked.content {
+            Content::Manifests => ContentLevel::Manifests,
+            Content::Known | Content::Full => ContentLevel::Full,
+        },
+        leases: !hashes.leases_unavailable(),
+        orphans: 0,
+        extras: 0,
+        refused: None,
+        valid_until: None,
+    }
+}
