@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod signing;
 pub mod audit;
 pub mod settings;
 pub mod layout;
