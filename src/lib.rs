@@ -15,6 +15,9 @@
     )
 )]
 
+pub mod fs;
+pub mod fuse;
+pub mod tree;
 pub mod signing;
 pub mod audit;
 pub mod settings;

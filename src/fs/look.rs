@@ -1,0 +1,145 @@
+//! Looking at the files of closures again: whether what was judged still is what is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use super::Fs;
+use super::snapshot::{Basis, Judged, Looked, Snapshot};
+use super::workers::lock;
+use crate::audit::Content;
+use crate::layout::{Blob, Identity};
+use crate::oci::{Descriptor, Digest, NoProgress};
+use crate::report::Report;
+
+/// From this many files on, they are looked at once in [`INTERVAL`] only.
+const FILES_EACH_TIME: usize = 1000;
+/// How long a look at many files stands.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Tells how long a judgement stands, by a look at the files just after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// While the files are unchanged.
+    Stands,
+    /// A file was written a moment ago: for one look.
+    OneLook,
+    /// What was counted as good has no hash that stands: somebody may be writing it, or it just changed.
+    Unknown,
+    /// A file is no longer what was judged.
+    Changed,
+}
+
+impl Judged {
+    /// Returns how far a judgement is done, or nothing where it has to be made again.
+    ///
+    /// By known hashes every good blob was known a moment ago, so one that is not any more has changed. After hashing,
+    /// it has a writer, and the result is good for one look.
+    pub(super) fn by(standing: Standing, content: Content) -> Option<Self> {
+        match (standing, content) {
+            (Standing::Stands, _) => Some(Self::Complete),
+            (Standing::OneLook, _) | (Standing::Unknown, Content::Full) => {
+                Some(Self::OneLook(AtomicBool::new(false)))
+            }
+            (Standing::Unknown | Standing::Changed, _) => None,
+        }
+    }
+}
+
+/// Looks at the files of all closures just after judging them.
+pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>, Standing) {
+    let bad: BTreeSet<&Digest> = report
+        .images
+        .iter()
+        .flat_map(|image| &image.problems)
+        .chain(&report.problems)
+        .filter_map(|problem| problem.digest.as_ref())
+        .collect();
+    let mut unique: BTreeMap<&Digest, (&Descriptor, bool)> = BTreeMap::new();
+    for image in &report.images {
+        let total = image.closure.len();
+        let is_whole = image.content_good == total && image.content_total == total;
+        for descriptor in &image.closure {
+            let entry = unique.entry(&descriptor.digest);
+            entry.or_insert((descriptor, is_whole)).1 |= is_whole;
+        }
+    }
+    let mut standing = Standing::Stands;
+    let mut looked = Vec::with_capacity(unique.len());
+    for (digest, (descriptor, is_whole)) in unique {
+        if basis.survey.graph.document(digest).is_some() && !bad.contains(digest) {
+            standing = standing.max(fs.hash_manifest(descriptor));
+        }
+        let seen = fs.look_at(descriptor);
+        let is_judged_good = is_whole && !bad.contains(digest);
+        standing = standing.max(match (seen.identity, seen.known) {
+            (None, false) if is_judged_good => Standing::Changed,
+            (Some(_), false) if is_judged_good => Standing::Unknown,
+            _ => Standing::Stands,
+        });
+        looked.push(seen);
+    }
+    (looked, standing)
+}
+
+impl Fs {
+    /// Hashes a manifest as it is stored now, so that a later look can tell whether it still is what was read.
+    fn hash_manifest(&self, descriptor: &Descriptor) -> Standing {
+        let Ok(Some(blob)) = self.source.blob(&descriptor.digest) else {
+            return Standing::Changed;
+        };
+        // Its size is compared by its digest; two descriptors may give different ones.
+        let stored = Descriptor::new("", descriptor.digest.clone(), blob.size());
+        match self.hashes.verify(&stored, &blob, &NoProgress) {
+            Ok(verified) if verified.stands() => Standing::Stands,
+            Ok(_) => Standing::OneLook,
+            Err(_) => Standing::Changed,
+        }
+    }
+
+    fn look_at(&self, descriptor: &Descriptor) -> Looked {
+        let blob = self.source.blob(&descriptor.digest).unwrap_or_default();
+        let known = blob
+            .as_ref()
+            .is_some_and(|blob| self.hashes.known(descriptor, blob).is_some());
+        Looked {
+            descriptor: descriptor.clone(),
+            identity: blob.as_ref().and_then(identity),
+            known,
+        }
+    }
+
+    /// Returns whether every file of the closures is as it was when the snapshot was judged.
+    pub(super) fn content_stands(&self, snapshot: &Snapshot) -> bool {
+        if snapshot.is_pending() {
+            return true;
+        }
+        if !snapshot.take_look() {
+            return false;
+        }
+        if snapshot.looked.len() > FILES_EACH_TIME && !self.look_is_due() {
+            return true;
+        }
+        snapshot.looked.iter().all(|before| {
+            let now = self.look_at(&before.descriptor);
+            now.identity == before.identity && (now.known || !before.known)
+        })
+    }
+
+    fn look_is_due(&self) -> bool {
+        let mut last = lock(&self.last_look);
+        let due = last.is_none_or(|last| last.elapsed() >= INTERVAL);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// Returns the state of the file a blob is in.
+pub(super) fn identity(blob: &Blob) -> Option<Identity> {
+    match blob {
+        Blob::File { identity, .. } => Some(*identity),
+        Blob::Bytes(_) => None,
+    }
+}

@@ -1,0 +1,147 @@
+//! One state of a mount: everything that is shown together, unchanging, with what it was made of.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::audit::{Survey, Trust};
+use crate::layout::{Identity, Stamp};
+use crate::oci::{Descriptor, Digest, UnixTime};
+use crate::report::{Report, Verdict};
+use crate::settings::SettingsStamp;
+use crate::tree::{PolicyText, Tree};
+
+/// Is what a look sees before anything is read: where it equals a snapshot's, the snapshot stands.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The layout's stamp (empty where it cannot be read).
+    pub layout: Stamp,
+    /// The configuration's stamp.
+    pub settings: SettingsStamp,
+    /// Counts policies and requests accepted or refused in this mount.
+    pub revision: u64,
+    /// The present time.
+    pub now: UnixTime,
+}
+
+/// Is what a snapshot was judged from.
+#[derive(Clone)]
+pub struct Basis {
+    /// What was seen just before reading.
+    pub observed: Observed,
+    /// The layout as read.
+    pub survey: Arc<Survey>,
+    /// The policy and stores.
+    pub trust: Arc<Trust>,
+    /// The policy's text.
+    pub policy: Option<PolicyText>,
+    /// The reason of the last refusal.
+    pub refused: Option<String>,
+    /// Whether a later equal stamp proves the same state.
+    pub settled: bool,
+    /// When an index that does not parse stops being a writer in progress.
+    pub recheck_at: Option<Instant>,
+}
+
+/// Tells how far the judging of content is.
+#[derive(Debug)]
+pub enum Judged {
+    /// Blobs are still to be hashed.
+    Pending,
+    /// All content was judged, and the results stand while files are unchanged.
+    Complete,
+    /// All content was judged, but a result serves one look only; taken once it was looked at.
+    OneLook(AtomicBool),
+}
+
+/// Is how one file of a closure looked when it was judged.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// The state of its file; `None` where there is none.
+    pub identity: Option<Identity>,
+    /// Whether a hash of it stands.
+    pub known: bool,
+}
+
+/// Is one state of a mount.
+pub struct Snapshot {
+    /// Counts snapshots.
+    pub generation: u64,
+    /// What it was judged from.
+    pub basis: Basis,
+    /// What was found.
+    pub report: Arc<Report>,
+    /// How far the judging is.
+    pub judged: Judged,
+    /// The files of all closures as they looked (empty while pending).
+    pub looked: Arc<Vec<Looked>>,
+    /// What is shown.
+    pub tree: Tree,
+}
+
+impl Snapshot {
+    /// Returns whether nothing that was seen differs from what this was made of.
+    #[must_use]
+    pub fn stands(&self, observed: &Observed) -> bool {
+        let basis = &self.basis;
+        basis.settled
+            && basis.recheck_at.is_none_or(|at| Instant::now() < at)
+            && basis.observed.layout == observed.layout
+            && basis.observed.settings == observed.settings
+            && basis.observed.revision == observed.revision
+            && self.is_timely(observed.now)
+    }
+
+    /// Returns whether time alone leaves the report as it is.
+    #[must_use]
+    pub fn is_timely(&self, now: UnixTime) -> bool {
+        now >= self.basis.observed.now && self.report.valid_until.is_none_or(|until| now < until)
+    }
+
+    /// Returns whether blobs are still to be hashed.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        matches!(self.judged, Judged::Pending)
+    }
+
+    /// Returns whether the verdict is still to come: by hashing, or by an index that is being written.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.is_pending() || self.report.verdict() == Verdict::Pending
+    }
+
+    /// Takes the look that a result serving one look is good for; `false` once it was taken.
+    #[must_use]
+    pub fn take_look(&self) -> bool {
+        match &self.judged {
+            Judged::Pending | Judged::Complete => true,
+            Judged::OneLook(taken) => !taken.swap(true, Ordering::AcqRel),
+        }
+    }
+
+    /// Returns whether this snapshot counts the blob as good.
+    #[must_use]
+    pub fn counts_as_good(&self, digest: &Digest) -> bool {
+        self.looked
+            .iter()
+            .any(|looked| looked.known && looked.descriptor.digest == *digest)
+    }
+}
+
+/// Returns whether a report made of remembered hashes waits for hashing.
+#[must_use]
+pub fn waits_for_hashing(report: &Report) -> bool {
+    let pending = |verdict: Verdict| verdict == Verdict::Pending;
+    report.images.iter().any(|image| {
+        pending(image.verdict)
+            || image
+                .problems
+                .iter()
+                .any(|problem| pending(problem.verdict))
+    }) || report
+        .problems
+        .iter()
+        .any(|problem| pending(problem.verdict))
+}

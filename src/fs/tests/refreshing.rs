@@ -1,0 +1,195 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::fs::setattr::{Change, NewTime};
+use crate::tree::inode::SIGN;
+
+impl Bench {
+    fn index_path(&self) -> PathBuf {
+        self.folder.path().join("index.json")
+    }
+
+    fn configure(&self, policy: &str) {
+        *lock(&self.inputs.policy) = Some(policy.to_owned());
+        *lock(&self.inputs.changes) += 1;
+    }
+
+    fn set_clock(&self, seconds: i64) {
+        *lock(&self.inputs.now) = UnixTime(seconds);
+    }
+
+    fn sign(&self, line: &[u8]) {
+        let handle = self.open(SIGN, Mode::Truncate, OWNER).unwrap();
+        self.fs.write(handle, 0, line).unwrap();
+        self.fs.release(SIGN, handle);
+    }
+}
+
+#[test]
+fn a_layout_is_pending_until_it_is_hashed() {
+    let bench = Bench::unjudged(|_| {});
+    assert_eq!(bench.verdict(), Verdict::Pending);
+    assert!(bench.text("verify-status").starts_with("pending\n"));
+    assert_eq!(bench.judge(), Verdict::Unsigned);
+}
+
+#[test]
+fn a_look_at_an_unchanged_layout_makes_no_snapshot() {
+    let bench = Bench::new();
+    let settled = Instant::now();
+    while !bench.fs.fresh().basis.settled {
+        assert!(settled.elapsed() < Duration::from_secs(10));
+    }
+    let before = bench.fs.fresh_status();
+    for _ in 0..10 {
+        assert_eq!(bench.fs.fresh_status().generation, before.generation);
+    }
+}
+
+#[test]
+fn a_new_index_is_judged_before_it_is_shown() {
+    let bench = Bench::new();
+    bench.configure(&policy("p256"));
+    let unsigned = std::fs::read(bench.index_path()).unwrap();
+    bench.sign(b"tag=v1\n");
+    let signed = std::fs::read(bench.index_path()).unwrap();
+    for _ in 0..50 {
+        for (bytes, verdict) in [(&unsigned, Verdict::Unsigned), (&signed, Verdict::Verified)] {
+            std::fs::write(bench.index_path(), bytes).unwrap();
+            let snapshot = bench.fs.fresh_status();
+            assert_eq!(snapshot.report.verdict(), verdict);
+            assert_eq!(&bench.read("index.json").unwrap(), bytes);
+        }
+    }
+}
+
+#[test]
+fn the_clock_alone_changes_a_verdict_and_changes_it_back() {
+    let bench = Bench::new();
+    bench.configure(&policy("p256"));
+    bench.sign(b"expiry=1h\n");
+    assert_eq!(bench.verdict(), Verdict::Verified);
+    bench.set_clock(NOW + 3601);
+    assert_eq!(bench.verdict(), Verdict::Expired);
+    bench.set_clock(NOW + 10);
+    assert_eq!(bench.verdict(), Verdict::Verified);
+}
+
+#[test]
+fn a_changed_configuration_is_followed_until_the_mount_has_its_own_policy() {
+    let bench = Bench::new();
+    bench.configure(&policy("p256"));
+    bench.sign(b"force\n");
+    assert_eq!(bench.verdict(), Verdict::Verified);
+    assert_eq!(bench.text("trustpolicy.json"), policy("p256"));
+    bench.configure(&policy("p384"));
+    assert_eq!(bench.verdict(), Verdict::Untrusted);
+    bench.fs.put_policy(policy("p256").as_bytes()).unwrap();
+    bench.configure(&policy("p384"));
+    assert_eq!(bench.verdict(), Verdict::Verified);
+}
+
+#[test]
+fn an_index_that_does_not_parse_is_pending_for_a_while() {
+    let bench = Bench::new();
+    let good = std::fs::read(bench.index_path()).unwrap();
+    std::fs::write(bench.index_path(), b"{").unwrap();
+    let start = Instant::now();
+    assert_eq!(bench.verdict(), Verdict::Pending);
+    assert_eq!(bench.read("index.json").unwrap(), b"{");
+    assert_eq!(bench.fs.wait_for_verdict(None), Verdict::LayoutInvalid);
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    std::fs::remove_file(bench.index_path()).unwrap();
+    assert_eq!(bench.verdict(), Verdict::Pending);
+    std::fs::write(bench.index_path(), &good).unwrap();
+    assert_eq!(bench.decided(), Verdict::Unsigned);
+}
+
+#[test]
+fn a_missing_blob_is_noticed_when_the_status_is_opened() {
+    let bench = Bench::new();
+    std::fs::remove_file(bench.path(&bench.layers[0])).unwrap();
+    assert_eq!(bench.decided(), Verdict::Missing);
+}
+
+#[test]
+fn a_file_that_somebody_may_still_write_counts_for_one_look() {
+    let bench = Bench::unjudged(|_| {});
+    let path = bench.path(&bench.layers[0]);
+    let writer = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    assert_eq!(bench.judge(), Verdict::Unsigned);
+    if !bench.fs.fresh().report.leases {
+        return;
+    }
+    let first = bench.fs.fresh_status().generation;
+    assert_ne!(
+        bench.fs.fresh_status().generation,
+        first,
+        "the second look is a new one"
+    );
+    drop(writer);
+    assert_eq!(bench.decided(), Verdict::Unsigned);
+}
+
+#[test]
+fn signing_goes_on_while_others_look() {
+    let bench = Bench::new();
+    let fs = Arc::clone(&bench.fs);
+    let change = Change {
+        inode: SIGN,
+        handle: None,
+        size: None,
+        mode: None,
+        modified: Some(NewTime::Now),
+        caller: OWNER,
+    };
+    let signer = std::thread::spawn(move || fs.setattr(&fs.fresh(), &change).map(drop));
+    while !signer.is_finished() {
+        let status = bench.text("verify-status");
+        assert!(
+            status.starts_with("unsigned\n") || status.starts_with("no-policy\n"),
+            "{status}"
+        );
+    }
+    signer.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_refusal_does_not_make_a_changed_blob_count_as_looked_at() {
+    let bench = Bench::new();
+    assert_eq!(bench.verdict(), Verdict::Unsigned);
+    std::fs::write(bench.path(&bench.layers[0]), vec![b'x'; 5000]).unwrap();
+    // A refusal shows at once, without judging anything again.
+    assert!(bench.fs.put_policy(b"bad").is_err());
+    assert_eq!(bench.decided(), Verdict::Corrupt);
+}
+
+#[test]
+fn a_changed_manifest_is_noticed_when_the_status_is_opened() {
+    let bench = Bench::new();
+    assert_eq!(bench.verdict(), Verdict::Unsigned);
+    let manifest = bench.fs.fresh().report.images[0].descriptor.digest.clone();
+    let good = std::fs::read(bench.path(&manifest)).unwrap();
+    let mut bad = good.clone();
+    bad[0] = b'[';
+    std::fs::write(bench.path(&manifest), &bad).unwrap();
+    assert_eq!(bench.decided(), Verdict::Corrupt);
+    std::fs::write(bench.path(&manifest), &good).unwrap();
+    assert_eq!(bench.decided(), Verdict::Unsigned);
+}
+
+#[test]
+fn judging_once_is_enough_for_a_layout_at_rest() {
+    let bench = Bench::new();
+    let hashed = bench.fs.hashes.bytes_hashed();
+    let before = bench.verdict();
+    for _ in 0..5 {
+        assert_eq!(bench.verdict(), before);
+    }
+    bench.fs.put_policy(policy("p256").as_bytes()).unwrap();
+    assert!(
+        !bench.fs.fresh_status().is_undecided(),
+        "a policy needs no hashing"
+    );
+    assert_eq!(bench.fs.hashes.bytes_hashed(), hashed);
+}

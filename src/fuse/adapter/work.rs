@@ -1,0 +1,290 @@
+//! Where the work of a request is done, and how its result is answered.
+
+use std::ffi::OsStr;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use fuser::{
+    BackingId, Errno, FileHandle, Generation, INodeNo, InitFlags, KernelConfig, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr, Request,
+};
+
+use super::super::convert;
+use super::super::errno::errno;
+use crate::fs::content::Path;
+use crate::fs::create::Existing;
+use crate::fs::folder::Room;
+use crate::fs::open::{Data, Mode, Opened, Use};
+use crate::fs::setattr::Change;
+use crate::fs::{Fs, FsError, Snapshot, Stat};
+
+/// Tells where a request is worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On the kernel's thread, with the present snapshot.
+    Here,
+    /// On the kernel's thread where the snapshot stands, else on a worker after it was rebuilt.
+    Fresh,
+    /// As `Fresh`, after the files of the closures were looked at; many of them on a worker.
+    Status,
+    /// On a worker.
+    Control,
+    /// On the signing worker.
+    Signer,
+}
+
+impl Place {
+    /// Returns where a change of attributes is worked on.
+    pub(super) fn of_change(fs: &Fs, change: &Change) -> Self {
+        if fs.is_touch(change) {
+            Self::Signer
+        } else {
+            Self::Control
+        }
+    }
+}
+
+/// Tells what the kernel offers for passthrough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Passthrough {
+    /// It is not asked for.
+    No,
+    /// It is asked for, with this many file systems stacked below.
+    Depth(u32),
+}
+
+/// Answers the kernel.
+pub(in super::super) struct Adapter {
+    pub(super) fs: Arc<Fs>,
+    pub(super) passthrough: Passthrough,
+}
+
+impl Adapter {
+    pub(in super::super) fn new(fs: Arc<Fs>, passthrough: Passthrough) -> Self {
+        Self { fs, passthrough }
+    }
+
+    /// Works on a request. A panic answers EIO, by dropping the reply that `job` holds, and ends nothing else.
+    pub(super) fn run(&self, place: Place, job: impl FnOnce(&Arc<Fs>, &Snapshot) + Send + 'static) {
+        shielded(move || {
+            let workers = self.fs.workers();
+            let fs = Arc::clone(&self.fs);
+            match place {
+                Place::Here => job(&fs, &fs.current()),
+                Place::Fresh => match fs.fresh_now() {
+                    Some(snapshot) => job(&fs, &snapshot),
+                    None => workers.control.run(move || job(&fs, &fs.fresh())),
+                },
+                Place::Status => match fs.fresh_status_now() {
+                    Some(snapshot) => job(&fs, &snapshot),
+                    None => workers.control.run(move || job(&fs, &fs.fresh_status())),
+                },
+                Place::Control => workers.control.run(move || job(&fs, &fs.fresh())),
+                Place::Signer => workers.signer.run(move || job(&fs, &fs.fresh())),
+            }
+        });
+    }
+}
+
+fn shielded(job: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        log::error!("a request panicked");
+    }
+}
+
+pub(super) fn refused(error: &FsError) -> Errno {
+    let number = errno(error);
+    log::debug!("errno {}: {error}", number.code());
+    number
+}
+
+pub(super) fn answer_entry(reply: ReplyEntry, result: Result<Stat, FsError>) {
+    match result {
+        Ok(stat) => reply.entry(
+            &convert::lifetime(&stat),
+            &convert::attributes(&stat),
+            Generation(0),
+        ),
+        Err(error) => reply.error(refused(&error)),
+    }
+}
+
+pub(super) fn answer_attr(reply: ReplyAttr, result: Result<Stat, FsError>) {
+    match result {
+        Ok(stat) => reply.attr(&convert::lifetime(&stat), &convert::attributes(&stat)),
+        Err(error) => reply.error(refused(&error)),
+    }
+}
+
+pub(super) fn answer_empty(reply: ReplyEmpty, result: Result<(), FsError>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(refused(&error)),
+    }
+}
+
+pub(super) fn answer_open(reply: ReplyOpen, result: Result<Opened, FsError>) {
+    let opened = match result {
+        Ok(opened) => opened,
+        Err(error) => return reply.error(refused(&error)),
+    };
+    let (handle, flags) = (FileHandle(opened.handle), convert::open_flags(&opened.data));
+    if let Data::Blob(Path::Passthrough(backing)) = &opened.data {
+        return match backing.downcast_ref::<BackingId>() {
+            Some(backing) => reply.opened_passthrough(handle, flags, backing),
+            None => reply.error(Errno::EIO),
+        };
+    }
+    reply.opened(handle, flags);
+}
+
+pub(super) fn answer_create(reply: ReplyCreate, result: Result<(Stat, Opened), FsError>) {
+    match result {
+        Ok((stat, opened)) => reply.created(
+            &convert::lifetime(&stat),
+            &convert::attributes(&stat),
+            Generation(0),
+            FileHandle(opened.handle),
+            convert::open_flags(&opened.data),
+        ),
+        Err(error) => reply.error(refused(&error)),
+    }
+}
+
+pub(super) fn answer_bytes(reply: ReplyData, result: Result<Vec<u8>, FsError>) {
+    match result {
+        Ok(bytes) => reply.data(&bytes),
+        Err(error) => reply.error(refused(&error)),
+    }
+}
+
+pub(super) fn answer_xattr(reply: ReplyXattr, size: u32, result: Result<Vec<u8>, FsError>) {
+    let value = match result {
+        Ok(value) => value,
+        Err(error) => return reply.error(refused(&error)),
+    };
+    match u32::try_from(value.len()) {
+        Ok(length) if size == 0 => reply.size(length),
+        Ok(length) if length <= size => reply.data(&value),
+        _ => reply.error(Errno::ERANGE),
+    }
+}
+
+impl Adapter {
+    /// Returns where an opening is worked on.
+    pub(super) fn place_of_opening(&self, inode: INodeNo, mode: Mode) -> Place {
+        match mode {
+            Mode::Read if self.fs.is_status(inode.0) => Place::Status,
+            Mode::Read => self.place_of_inode(inode),
+            Mode::Write | Mode::Append | Mode::Truncate => Place::Control,
+        }
+    }
+
+    /// Returns where a question about an inode is worked on: about a blob, any snapshot answers.
+    pub(super) fn place_of_inode(&self, inode: INodeNo) -> Place {
+        match self.fs.is_blob(inode.0) {
+            true => Place::Here,
+            false => Place::Fresh,
+        }
+    }
+
+    /// Returns where a lookup is worked on.
+    pub(super) fn place_of_name(&self, folder: INodeNo, name: &OsStr) -> Place {
+        match self.fs.names_a_blob(folder.0, name) {
+            true => Place::Here,
+            false => Place::Fresh,
+        }
+    }
+
+    /// Returns where writes to a handle are worked on: a request line signs.
+    pub(super) fn place_of(&self, handle: FileHandle) -> Place {
+        match self.fs.use_of(handle.0) {
+            Use::Reading => Place::Here,
+            Use::Policy => Place::Control,
+            Use::Signing => Place::Signer,
+        }
+    }
+
+    pub(super) fn close(&self, request: &Request, handle: FileHandle, reply: ReplyEmpty) {
+        let pid = request.pid();
+        let place = self.place_of(handle);
+        self.run(place, move |fs, _| {
+            let process = match place {
+                Place::Here => pid,
+                _ => convert::process(pid),
+            };
+            answer_empty(reply, fs.flush(handle.0, process));
+        });
+    }
+
+    pub(super) fn make_other(&self, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = name.to_owned();
+        self.run(Place::Fresh, move |fs, snapshot| {
+            answer_entry(reply, fs.make_other(snapshot, parent.0, &name));
+        });
+    }
+}
+
+/// Returns the process that writes; nobody asks who reads.
+pub(super) fn writer(mode: Mode, pid: u32) -> u32 {
+    match mode {
+        Mode::Read => pid,
+        _ => convert::process(pid),
+    }
+}
+
+pub(super) fn room(is_full: bool) -> Room {
+    match is_full {
+        true => Room::Full,
+        false => Room::Left,
+    }
+}
+
+/// Tells what the kernel granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Granted {
+    /// What every mount needs.
+    Plain,
+    /// Passthrough too.
+    Passthrough,
+}
+
+/// Agrees with the kernel on what both can do.
+pub(super) fn negotiate(config: &mut KernelConfig, wanted: Passthrough) -> io::Result<Granted> {
+    // Without it a shell's `>` would empty the policy before its first write.
+    if config
+        .add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC)
+        .is_err()
+    {
+        return Err(io::Error::from_raw_os_error(libc::EPROTO));
+    }
+    for flag in [
+        InitFlags::FUSE_PARALLEL_DIROPS,
+        InitFlags::FUSE_DO_READDIRPLUS,
+        InitFlags::FUSE_READDIRPLUS_AUTO,
+        InitFlags::FUSE_AUTO_INVAL_DATA,
+        InitFlags::FUSE_ASYNC_DIO,
+    ] {
+        if config.add_capabilities(flag).is_err() {
+            log::info!("the kernel lacks {flag:?}");
+        }
+    }
+    let Passthrough::Depth(depth) = wanted else {
+        return Ok(Granted::Plain);
+    };
+    let offered = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
+    if offered && config.set_max_stack_depth(depth).is_ok() {
+        return Ok(Granted::Passthrough);
+    }
+    Ok(Granted::Plain)
+}
+
+/// Returns what a rename does where the new name is taken; nothing for kinds that do not exist here.
+pub(super) fn existing(flags: RenameFlags) -> Option<Existing> {
+    match flags {
+        RenameFlags::RENAME_NOREPLACE => Some(Existing::Refuse),
+        flags if flags.is_empty() => Some(Existing::Take),
+        _ => None,
+    }
+}

@@ -1,0 +1,293 @@
+//! Builds `images/`: a folder per image with symlinks into `blobs/`, its own `sign` and its own statuses.
+//!
+//! Not here: names (`images/names.rs`). Every number of entries is bounded: a few hundred bytes of nested indexes can describe
+//! more paths than any memory holds.
+
+mod names;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::build::{Builder, blob_folder};
+use super::node::{Attributes, Control, Node, View};
+use super::{NewEntry, inode, times};
+use crate::layout::Timestamp;
+use crate::oci::media_type::{is_index, is_manifest};
+use crate::oci::{Descriptor, Digest, Document, Graph, ImageIndex, ImageManifest};
+use crate::report::ImageReport;
+
+/// Entries below `images/`; what comes after is left out.
+const ENTRIES_MAX: usize = 300_000;
+/// Entries of one image.
+const IMAGE_ENTRIES_MAX: usize = 20_000;
+/// Bytes of all statuses below `images/`; images after are shown without.
+const STATUS_BYTES_MAX: usize = 64 << 20;
+/// Indexes within one another that are shown.
+const INDEX_DEPTH_MAX: usize = 4;
+
+/// Adds `images/` with every image of the report.
+pub(super) fn add(builder: &mut Builder<'_>, graph: &Graph) {
+    let report = builder.material.report;
+    let changed = builder.material.index.map(|index| index.facts.changed);
+    let mut images = Images {
+        changed: changed.unwrap_or(builder.newest),
+        builder,
+        graph,
+        entries_left: ENTRIES_MAX,
+        image_entries_left: IMAGE_ENTRIES_MAX,
+        status_bytes_left: STATUS_BYTES_MAX,
+    };
+    let root = Folder {
+        inode: inode::ROOT,
+        path: String::new(),
+        depth: 0,
+    };
+    let Some(all) = images.folder(&root, "images") else {
+        return;
+    };
+    let names = names::of_images(&report.images);
+    let mut shown = Vec::with_capacity(names.len());
+    // Every image gets its statuses before any gets its links: no image can hide another.
+    for (image, name) in report.images.iter().zip(names) {
+        images.image_entries_left = IMAGE_ENTRIES_MAX;
+        let Some(folder) = name.and_then(|name| images.folder(&all, &name)) else {
+            continue;
+        };
+        images.own_files(&folder, image);
+        shown.push((folder, image));
+    }
+    for (folder, image) in shown {
+        images.image_entries_left = IMAGE_ENTRIES_MAX;
+        images.content(&folder, &image.descriptor, 0);
+        images.finish(&folder);
+    }
+    images.finish(&all);
+}
+
+struct Images<'b, 'a> {
+    builder: &'b mut Builder<'a>,
+    graph: &'b Graph,
+    /// When index.json changed: what links and folders are made of.
+    changed: Timestamp,
+    entries_left: usize,
+    image_entries_left: usize,
+    status_bytes_left: usize,
+}
+
+/// Is a folder that was added.
+struct Folder {
+    inode: u64,
+    /// Its path below the root.
+    path: String,
+    /// How many folders it is below the root.
+    depth: usize,
+}
+
+impl Folder {
+    fn below(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", self.path)
+        }
+    }
+}
+
+impl Images<'_, '_> {
+    /// Takes room for one entry.
+    fn take(&mut self) -> Option<()> {
+        let all = self.entries_left.checked_sub(1)?;
+        let own = self.image_entries_left.checked_sub(1)?;
+        (self.entries_left, self.image_entries_left) = (all, own);
+        Some(())
+    }
+
+    /// Returns the attributes of a link or folder: it changes with index.json only.
+    fn attributes(&self, bytes: &[u8], mode: u16) -> Attributes {
+        let time = times::of_bytes(self.changed, bytes);
+        Attributes {
+            modified: time,
+            changed: time,
+            ..self.builder.synthetic(bytes, mode)
+        }
+    }
+
+    fn folder(&mut self, parent: &Folder, name: &str) -> Option<Folder> {
+        self.take()?;
+        let path = parent.below(name);
+        let attributes = Attributes {
+            size: 0,
+            links: 2,
+            ..self.attributes(b"", 0o555)
+        };
+        let node = Node::Directory;
+        let entry = NewEntry { node, attributes };
+        let wanted = inode::of_path(path.as_bytes());
+        Some(Folder {
+            inode: self.builder.add(parent.inode, name, wanted, entry)?,
+            path,
+            depth: parent.depth.saturating_add(1),
+        })
+    }
+
+    /// Sets the times of a folder that is complete: they differ whenever the names in it differ.
+    fn finish(&mut self, folder: &Folder) {
+        let names = self.builder.tree.children(folder.inode);
+        let names = names.into_iter().flatten();
+        let joined = names.fold(Vec::new(), |mut joined, (name, _)| {
+            joined.extend_from_slice(name.as_encoded_bytes());
+            joined.push(b'/');
+            joined
+        });
+        let time = times::of_bytes(self.changed, &joined);
+        if let Some(entry) = self.builder.tree.entries.get_mut(&folder.inode) {
+            (entry.attributes.modified, entry.attributes.changed) = (time, time);
+        }
+    }
+
+    /// Adds a relative symlink to a path below the root.
+    fn link(&mut self, folder: &Folder, name: &str, below_root: &str) {
+        if self.take().is_none() {
+            return;
+        }
+        let target = "../".repeat(folder.depth) + below_root;
+        let attributes = self.attributes(target.as_bytes(), 0o777);
+        let node = Node::Link(target.into());
+        let entry = NewEntry { node, attributes };
+        let wanted = inode::of_path(folder.below(name).as_bytes());
+        self.builder.add(folder.inode, name, wanted, entry);
+    }
+
+    /// Adds a link to a blob; none to one whose digest is no path.
+    fn blob(&mut self, folder: &Folder, name: &str, digest: &Digest) {
+        if let Some(blobs) = blob_folder(digest) {
+            self.link(folder, name, &format!("{blobs}/{}", digest.hex()));
+        }
+    }
+
+    /// Adds what an image has beside its content: name, `sign`, statuses, signatures.
+    fn own_files(&mut self, folder: &Folder, image: &ImageReport) {
+        if let Some(name) = &image.name {
+            let names = &mut self.builder.tree.ref_names;
+            names.insert(folder.inode, name.clone());
+        }
+        self.sign(folder, &image.descriptor.digest);
+        if self.status_bytes_left > 0 {
+            let own = self.builder.material.report.only(image);
+            self.status(folder, "verify-status", own.text());
+            self.status(folder, "verify-status.json", own.json());
+        }
+        self.signatures(folder, &image.descriptor.digest);
+    }
+
+    fn sign(&mut self, folder: &Folder, digest: &Digest) {
+        let Some(bytes) = self.builder.material.sign.clone() else {
+            return;
+        };
+        if self.take().is_none() {
+            return;
+        }
+        let attributes = self.builder.synthetic(&bytes, self.builder.control_mode());
+        let node = Node::Control(Control::SignImage(digest.clone()), bytes);
+        // The digest is part of the number: a descriptor that was opened before the tag moved signs nothing.
+        let wanted = inode::of_path(format!("{}/sign\0{digest}", folder.path).as_bytes());
+        let entry = NewEntry { node, attributes };
+        self.builder.add(folder.inode, "sign", wanted, entry);
+    }
+
+    fn status(&mut self, folder: &Folder, name: &str, text: String) {
+        if self.take().is_none() {
+            return;
+        }
+        self.status_bytes_left = self.status_bytes_left.saturating_sub(text.len());
+        let wanted = inode::of_path(folder.below(name).as_bytes());
+        let bytes = Arc::from(text.into_bytes());
+        self.builder
+            .rendered((folder.inode, name, wanted), View::Status, bytes);
+    }
+
+    fn signatures(&mut self, folder: &Folder, digest: &Digest) {
+        if let Some(name) = digest.folder_name() {
+            self.link(folder, "signatures", &format!("signatures/{name}"));
+        }
+    }
+
+    /// Adds the links to an image's or index's content.
+    fn content(&mut self, folder: &Folder, descriptor: &Descriptor, depth: usize) {
+        let graph = self.graph;
+        let (media_type, digest) = (&descriptor.media_type, &descriptor.digest);
+        match graph.document(digest) {
+            Some(Document::Manifest(manifest)) => self.manifest(folder, digest, manifest),
+            Some(Document::Index(index)) => {
+                self.blob(folder, "index.json", digest);
+                self.index(folder, index, depth);
+            }
+            None if is_index(media_type) => self.blob(folder, "index.json", digest),
+            None if is_manifest(media_type) || media_type.is_empty() => {
+                self.blob(folder, "manifest.json", digest);
+            }
+            None => self.blob(folder, "blob", digest),
+        }
+    }
+
+    fn manifest(&mut self, folder: &Folder, digest: &Digest, manifest: &ImageManifest) {
+        self.blob(folder, "manifest.json", digest);
+        if let Some(config) = &manifest.config {
+            self.blob(folder, "config.json", &config.digest);
+        }
+        if manifest.layers.is_empty() {
+            return;
+        }
+        let Some(layers) = self.folder(folder, "layers") else {
+            return;
+        };
+        let last = manifest.layers.len().saturating_sub(1);
+        let width = last.to_string().len().max(2);
+        for (position, layer) in manifest.layers.iter().enumerate() {
+            let name = format!("{position:0width$}-{}", layer.digest.hex());
+            self.blob(&layers, &name, &layer.digest);
+        }
+        self.finish(&layers);
+    }
+
+    fn index(&mut self, folder: &Folder, index: &ImageIndex, depth: usize) {
+        if depth >= INDEX_DEPTH_MAX {
+            return;
+        }
+        let (attestations, platforms): (Vec<_>, Vec<_>) = index
+            .manifests
+            .iter()
+            .partition(|child| child.is_attestation());
+        let names = names::of_platforms(&platforms);
+        self.children(folder, "platforms", (&platforms, names), depth);
+        let names = names::of_attestations(&attestations);
+        self.children(folder, "attestations", (&attestations, names), depth);
+    }
+
+    fn children(
+        &mut self,
+        folder: &Folder,
+        name: &str,
+        (children, names): (&[&Descriptor], Vec<Option<String>>),
+        depth: usize,
+    ) {
+        if children.is_empty() {
+            return;
+        }
+        let Some(all) = self.folder(folder, name) else {
+            return;
+        };
+        for (child, name) in children.iter().zip(names) {
+            let Some(own) = name.and_then(|name| self.folder(&all, &name)) else {
+                continue;
+            };
+            self.content(&own, child, depth.saturating_add(1));
+            if self.builder.is_signed(&child.digest) {
+                self.signatures(&own, &child.digest);
+            }
+            self.finish(&own);
+        }
+        self.finish(&all);
+    }
+}
