@@ -15,6 +15,9 @@
     )
 )]
 
+pub mod sync;
+pub mod http;
+pub mod registry;
 pub mod fs;
 pub mod fuse;
 pub mod tree;

@@ -1,0 +1,15 @@
+//! Transport: one blocking HTTP/1.1 client with TLS, proxies, time limits and bounded bodies, and the retry rules.
+//!
+//! Not here: credentials, redirects and anything a registry means by an answer (`registry`).
+
+pub mod client;
+pub mod date;
+pub mod proxy;
+pub mod retry;
+pub mod tls;
+pub mod url;
+
+pub use client::{Body, Client, ClientOptions, Failure, HttpError, Method, Request, Response};
+pub use retry::{Patience, Wait};
+pub use tls::{TlsError, TlsFiles, TlsOptions};
+pub use url::{Origin, Scheme, Url, UrlError};

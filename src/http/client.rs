@@ -1,0 +1,323 @@
+//! One request, one answer. Status codes are answers, redirects are not followed, bodies are bounded.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use ureq::config::AutoHeaderValue;
+use ureq::http::{self, HeaderMap};
+use ureq::{Agent, AsSendBody, Proxy, SendBody};
+
+use super::{Origin, TlsError, TlsOptions, Url, proxy, tls};
+
+/// Lists the methods in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the name says it")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    /// Returns the name in requests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Is what a request carries.
+pub enum Body<'a> {
+    /// Nothing.
+    None,
+    /// Bytes in memory.
+    Bytes(&'a [u8]),
+    /// A stream of exactly `size` bytes.
+    Stream {
+        /// How many bytes.
+        size: u64,
+        /// Where they come from; an error of it cuts the connection.
+        reader: &'a mut dyn Read,
+    },
+}
+
+/// Is one request.
+pub struct Request<'a> {
+    /// The method.
+    pub method: Method,
+    /// Where it goes.
+    pub url: &'a Url,
+    /// Its headers.
+    pub headers: &'a [(&'static str, String)],
+    /// What it carries.
+    pub body: Body<'a>,
+}
+
+/// Is one answer whose body is not read yet.
+#[derive(Debug)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    headers: HeaderMap,
+    body: ureq::Body,
+    url: String,
+}
+
+/// Holds the settings of a client.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// TLS.
+    pub tls: TlsOptions,
+    /// How long nothing may happen.
+    pub stall: Duration,
+    /// Connections that are kept open.
+    pub connections: usize,
+}
+
+/// Tells what kind of failure an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It may work next time.
+    Transient,
+    /// The server does not speak TLS.
+    NotTls,
+    /// It will not work next time either.
+    Lasting,
+}
+
+/// Says why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The exchange failed.
+    #[error("talking to {url}")]
+    Exchange {
+        /// The URL without its query.
+        url: String,
+        /// Why.
+        source: Box<ureq::Error>,
+    },
+    /// The answer's body ended early or stalled.
+    #[error("reading the answer of {url}")]
+    Body {
+        /// The URL without its query.
+        url: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The answer's body is larger than its limit.
+    #[error("the answer of {url} has more than {limit} bytes")]
+    TooLarge {
+        /// The URL without its query.
+        url: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// The TLS settings cannot be used.
+    #[error("setting up TLS")]
+    Tls(#[source] TlsError),
+    /// The proxy of the environment cannot be used.
+    #[error("the proxy for {origin} is not a usable URL")]
+    Proxy {
+        /// What it is for.
+        origin: String,
+    },
+}
+
+impl HttpError {
+    /// Returns what kind of failure this is.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Exchange { source, .. } => exchange_failure(source),
+            Self::Body { .. } => Failure::Transient,
+            Self::TooLarge { .. } | Self::Tls(_) | Self::Proxy { .. } => Failure::Lasting,
+        }
+    }
+
+    /// Returns whether the other side closed the connection instead of answering.
+    #[must_use]
+    pub fn is_hangup(&self) -> bool {
+        let Self::Exchange { source, .. } = self else {
+            return false;
+        };
+        let hangups = [
+            io::ErrorKind::UnexpectedEof,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::BrokenPipe,
+        ];
+        matches!(&**source, ureq::Error::Io(cause) if hangups.contains(&cause.kind()))
+    }
+}
+
+fn exchange_failure(error: &ureq::Error) -> Failure {
+    let words = error.to_string();
+    // What a server of plain HTTP answers to a TLS greeting is not a TLS record.
+    if words.contains("corrupt message") {
+        return Failure::NotTls;
+    }
+    match error {
+        ureq::Error::Timeout(_)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::BodyStalled
+        | ureq::Error::Protocol(_) => Failure::Transient,
+        // Certificates and names that do not hold come as invalid data.
+        ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => Failure::Lasting,
+        ureq::Error::Io(_) => Failure::Transient,
+        _ => Failure::Lasting,
+    }
+}
+
+/// Sends requests over a pool of kept connections. HTTP/1.1 only: uploads are faster that way.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+}
+
+impl Client {
+    /// Returns a client for an origin and whatever it refers to; the proxy is the origin's.
+    ///
+    /// # Errors
+    /// Says which setting cannot be used.
+    pub fn new(
+        options: &ClientOptions,
+        origin: &Origin,
+        environment: proxy::Environment<'_>,
+    ) -> Result<Self, HttpError> {
+        let tls = tls::configure(&options.tls).map_err(HttpError::Tls)?;
+        let proxy = match proxy::for_origin(origin, environment) {
+            None => None,
+            Some(text) => Some(Proxy::new(&text).map_err(|_| HttpError::Proxy {
+                origin: origin.to_string(),
+            })?),
+        };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(proxy)
+            .tls_config(tls)
+            .user_agent(concat!("signetfs/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding(AutoHeaderValue::None)
+            .input_buffer_size(INPUT_BUFFER_BYTES)
+            .output_buffer_size(OUTPUT_BUFFER_BYTES)
+            .max_idle_connections(options.connections.saturating_mul(2))
+            .max_idle_connections_per_host(options.connections)
+            .timeout_resolve(Some(options.stall))
+            .timeout_connect(Some(options.stall.min(CONNECT_MAX)))
+            .timeout_per_read(Some(options.stall))
+            .timeout_per_write(Some(options.stall))
+            .build();
+        Ok(Self {
+            agent: config.new_agent(),
+        })
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// Says why there is no answer.
+    pub fn send(&self, request: Request<'_>) -> Result<Response, HttpError> {
+        let Request {
+            method,
+            url,
+            headers,
+            body,
+        } = request;
+        let mut builder = http::Request::builder()
+            .method(method.name())
+            .uri(url.to_string());
+        for (name, value) in headers {
+            builder = builder.header(*name, value);
+        }
+        match body {
+            Body::None => self.run(url, builder.body(())),
+            Body::Bytes(bytes) => self.run(url, builder.body(bytes)),
+            Body::Stream { size, reader } => {
+                let builder = builder.header("content-length", size.to_string());
+                self.run(url, builder.body(SendBody::from_reader(reader)))
+            }
+        }
+    }
+
+    fn run<S: AsSendBody>(
+        &self,
+        url: &Url,
+        request: Result<http::Request<S>, http::Error>,
+    ) -> Result<Response, HttpError> {
+        let failed = |source| HttpError::Exchange {
+            url: url.public(),
+            source: Box::new(source),
+        };
+        let request = request.map_err(|error| failed(error.into()))?;
+        let (parts, body) = self.agent.run(request).map_err(failed)?.into_parts();
+        Ok(Response {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            url: url.public(),
+        })
+    }
+}
+
+/// Bytes of the buffer that answers are read through.
+const INPUT_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes of the buffer that requests are written through.
+const OUTPUT_BUFFER_BYTES: usize = 128 << 10;
+/// The longest time until a connection stands.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+
+impl Response {
+    /// Returns a header's value where it is there and ASCII.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Returns every value of a header.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers
+            .get_all(name)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok())
+    }
+
+    /// Returns the body whole.
+    ///
+    /// # Errors
+    /// Says why it could not be read, or that it is larger than `limit`.
+    pub fn into_bytes(self, limit: u64) -> Result<Vec<u8>, HttpError> {
+        let url = self.url;
+        let mut bytes = Vec::new();
+        let mut reader = self.body.into_reader().take(limit.saturating_add(1));
+        match reader.read_to_end(&mut bytes) {
+            Err(source) => Err(HttpError::Body { url, source }),
+            Ok(read) if u64::try_from(read).is_ok_and(|read| read <= limit) => Ok(bytes),
+            Ok(_) => Err(HttpError::TooLarge { url, limit }),
+        }
+    }
+
+    /// Returns the body as a stream. The caller bounds it.
+    #[must_use]
+    pub fn into_reader(self) -> impl Read {
+        self.body.into_reader()
+    }
+
+    /// Reads a small body to its end, so that the connection can be used again; a large one is dropped with its connection.
+    pub fn discard(self) {
+        let _ = self.into_bytes(DISCARD_BYTES_MAX);
+    }
+}
+
+/// Bytes of an unwanted body that are read rather than the connection dropped.
+const DISCARD_BYTES_MAX: u64 = 64 << 10;
