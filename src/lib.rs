@@ -15,20 +15,21 @@
     )
 )]
 
-pub mod sync;
-pub mod http;
-pub mod registry;
+pub mod audit;
+pub mod cli;
+pub mod clock;
+pub mod files;
 pub mod fs;
 pub mod fuse;
-pub mod tree;
-pub mod signing;
-pub mod audit;
-pub mod settings;
+pub mod http;
 pub mod layout;
-pub mod report;
 pub mod notary;
-pub mod files;
 pub mod oci;
-pub mod clock;
+pub mod registry;
+pub mod report;
+pub mod settings;
+pub mod signing;
+pub mod sync;
 pub mod sys;
 pub mod text;
+pub mod tree;

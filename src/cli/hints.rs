@@ -1,0 +1,164 @@
+//! Which exit and which next step each error deserves.
+
+use super::answer::{Failure, explain};
+use super::exit::Exit;
+use crate::audit::AuditError;
+use crate::layout::SourceError;
+use crate::notary::SignError;
+use crate::report::Verdict;
+use crate::settings::SettingsError;
+use crate::signing::SigningError;
+
+/// The next step where no key can be used.
+const NO_KEY: &str = "list the keys with: signetfs key list; make one for tests with: signetfs cert generate-test --default NAME";
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let hint = match &error {
+            SourceError::NotALayout { .. } => {
+                "name the folder or tar that holds oci-layout and index.json".to_owned()
+            }
+            SourceError::Locked { .. } => {
+                "wait for that process to end, or end it, and try again".to_owned()
+            }
+            SourceError::EntryLost { .. } => {
+                "another tool rewrites index.json without a lock: try again when it is done"
+                    .to_owned()
+            }
+            SourceError::ReadOnly { .. } => "copy the layout to a writable place".to_owned(),
+            SourceError::Archive { .. } => {
+                "write the archive again, or extract it and name the folder".to_owned()
+            }
+            SourceError::Index { .. } => {
+                "repair index.json: nothing is added to one that two readers could understand differently"
+                    .to_owned()
+            }
+            SourceError::Io { path, .. }
+            | SourceError::NotRegular { path }
+            | SourceError::TooMany { path, .. }
+            | SourceError::TooLarge { path, .. } => {
+                format!("look at it: ls -l {}", path.display())
+            }
+        };
+        let mut failure = Self::because(&error, hint);
+        if matches!(error, SourceError::ReadOnly { .. }) {
+            failure.exit = Exit::Permission;
+        }
+        failure
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Source(source) => source.into(),
+            error @ AuditError::NotFound { .. } => Self::because(
+                &error,
+                "list what is there: signetfs list PATH (without a tag or digest)",
+            ),
+        }
+    }
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        let hint = match &error {
+            SignError::Key { .. } | SignError::Mismatch | SignError::Chain(_) => NO_KEY,
+            SignError::Terms { .. } => "see signetfs sign --help for what the flags take",
+            SignError::Crypto { .. } | SignError::SelfCheck => {
+                "nothing was written; try another key"
+            }
+        };
+        Self::because(&error, hint)
+    }
+}
+
+impl From<SigningError> for Failure {
+    fn from(error: SigningError) -> Self {
+        let (exit, hint) = match error {
+            SigningError::Audit(audit) => return audit.into(),
+            SigningError::Store(source) => return source.into(),
+            SigningError::Seal(seal) => return seal.into(),
+            SigningError::Layout { .. } => (
+                Exit::Verdict(Verdict::LayoutInvalid),
+                "see what is wrong: signetfs verify PATH",
+            ),
+            SigningError::Nothing => (
+                Exit::Verdict(Verdict::Empty),
+                "build an image into the layout first",
+            ),
+            SigningError::Ambiguous { .. } => (
+                Exit::Verdict(Verdict::Ambiguous),
+                "sign by digest: signetfs sign PATH@DIGEST",
+            ),
+            SigningError::Missing { .. } => (
+                Exit::Verdict(Verdict::Missing),
+                "copy the whole image into the layout; every blob has to be there",
+            ),
+            SigningError::Corrupt(_) | SigningError::Manifest { .. } => (
+                Exit::Verdict(Verdict::Corrupt),
+                "write the image into the layout again",
+            ),
+        };
+        Self::new(exit, explain(&error), hint)
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let hint = match &error {
+            SettingsError::NoKey { .. }
+            | SettingsError::NoDefaultKey
+            | SettingsError::UnusableKey { .. } => NO_KEY.to_owned(),
+            SettingsError::EncryptedKey { path } => format!(
+                "write it without a passphrase: openssl pkey -in {} -out KEY",
+                path.display()
+            ),
+            SettingsError::ForeignKey { .. } => {
+                "use a key in a file: signetfs key add NAME --key FILE --cert FILE".to_owned()
+            }
+            SettingsError::Permissions { path, .. } => {
+                format!(
+                    "take the rights of others away: chmod go-rwx {}",
+                    path.display()
+                )
+            }
+            SettingsError::PolicyInvalid(_)
+            | SettingsError::PolicyNotRegular { .. }
+            | SettingsError::PolicyUnreadable { .. } => {
+                "mend the policy, or make one: signetfs policy init --trust-store ca:NAME"
+                    .to_owned()
+            }
+            SettingsError::Exists { path } => {
+                format!("take another name, or remove {}", path.display())
+            }
+            SettingsError::KeyExists { name } => {
+                format!("take another name, or: signetfs key delete {name}")
+            }
+            SettingsError::Name { .. } => "take another name".to_owned(),
+            SettingsError::KeySize { .. } => "use --bits 2048, 3072 or 4096".to_owned(),
+            SettingsError::Store(_) | SettingsError::Certificate { .. } => {
+                "see what is there: signetfs cert list".to_owned()
+            }
+            SettingsError::Json { path, .. } | SettingsError::Malformed { path, .. } => {
+                format!("mend {} or remove it", path.display())
+            }
+            SettingsError::Absent { path }
+            | SettingsError::NotRegular { path }
+            | SettingsError::TooLarge { path, .. }
+            | SettingsError::Io { path, .. } => format!("look at it: ls -l {}", path.display()),
+            SettingsError::Busy { .. } => {
+                "wait for that process to end, or end it, and try again".to_owned()
+            }
+            SettingsError::Generate { .. } => "try again".to_owned(),
+        };
+        let mut failure = Self::because(&error, hint);
+        match error {
+            SettingsError::Permissions { .. } | SettingsError::PolicyUnreadable { .. } => {
+                failure.exit = Exit::Permission;
+            }
+            _ => {}
+        }
+        failure
+    }
+}

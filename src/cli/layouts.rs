@@ -1,0 +1,279 @@
+//! What a typed reference means: a layout on disk or a registry, which image of it, under which scope.
+
+use std::path::Path;
+
+use super::answer::Failure;
+use crate::audit::{Selection, Survey};
+use crate::layout::{Directory, Source, Store, Tar};
+use crate::oci::{Digest, Name, Reference, Scope};
+use crate::report::ScopeOrigin;
+
+/// Tells whether `--oci-layout` was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It was: the reference is a path.
+    Layout,
+    /// It was not: the rule decides.
+    Any,
+}
+
+/// Is an open layout.
+pub enum Layout {
+    /// A folder.
+    Directory(Directory),
+    /// A tar.
+    Tar(Tar),
+}
+
+impl Layout {
+    /// Opens a layout. Writes nothing.
+    ///
+    /// # Errors
+    /// Says why it cannot be opened, and what to type instead.
+    pub fn open(path: &str) -> Result<Self, Failure> {
+        match std::fs::metadata(path) {
+            Ok(facts) if facts.is_dir() => Ok(Self::Directory(Directory::open(Path::new(path))?)),
+            Ok(_) => Ok(Self::Tar(Tar::open(Path::new(path))?)),
+            Err(error) => {
+                if let Some(failure) = super::status::hidden(Path::new(path), &error) {
+                    return Err(failure);
+                }
+                let mut failure = Failure::because(
+                    &error,
+                    "name a folder or tar that holds an OCI image layout, as PATH, PATH:TAG or PATH@DIGEST",
+                );
+                failure.message = format!("opening {path}: {}", failure.message);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Returns the layout to read from.
+    #[must_use]
+    pub fn source(&self) -> &dyn Source {
+        match self {
+            Self::Directory(directory) => directory,
+            Self::Tar(tar) => tar,
+        }
+    }
+
+    /// Returns the layout to add to.
+    ///
+    /// # Errors
+    /// Refuses a tar.
+    pub fn store(&self) -> Result<&dyn Store, Failure> {
+        match self {
+            Self::Directory(directory) => Ok(directory),
+            Self::Tar(_) => Err(Failure::unsupported(
+                "adding signatures to a tar",
+                "extract it first: mkdir LAYOUT && tar -C LAYOUT -xf TAR, then sign LAYOUT",
+            )),
+        }
+    }
+}
+
+/// Splits a typed reference to a layout.
+///
+/// A path begins with `/`, `./` or `../`, or exists, or is declared by `--oci-layout`; a registry has a first component with `.` or `:`, or `localhost`.
+///
+/// # Errors
+/// Refuses malformed references, those that are both, and registries (not in this version).
+pub fn reference(text: &str, kind: Kind) -> Result<Reference, Failure> {
+    let exists = |path: &str| Path::new(path).exists();
+    let refused = |error: &crate::oci::ReferenceError| {
+        let mut failure = Failure::because(error, "write PATH, PATH:TAG or PATH@DIGEST");
+        failure.exit = super::exit::Exit::Usage;
+        failure
+    };
+    let declared = kind == Kind::Layout
+        || ["/", "./", "../"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix));
+    let parsed = Reference::parse(text, &exists);
+    if declared {
+        return parsed.map_err(|error| refused(&error));
+    }
+    let present = parsed
+        .as_ref()
+        .is_ok_and(|reference| exists(&reference.path));
+    match (present, looks_like_registry(text)) {
+        (true, true) => Err(Failure::usage(
+            format!("{text} can be a path and a registry"),
+            format!("write ./{text} for the path"),
+        )),
+        (false, true) => {
+            let mut failure = Failure::unsupported(
+                &format!("reading from the registry of {text}"),
+                "copy the image to a layout first, such as: oras cp -r --to-oci-layout REF LAYOUT:TAG",
+            );
+            failure.exit = super::exit::Exit::Usage;
+            Err(failure)
+        }
+        (_, false) => parsed.map_err(|error| refused(&error)),
+    }
+}
+
+/// Returns whether a text begins with what only a registry has: a host and a slash.
+pub(super) fn looks_like_registry(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(host, _)| {
+        host == "localhost" || (host.contains(['.', ':']) && host != "." && host != "..")
+    })
+}
+
+/// Returns what a reference selects.
+#[must_use]
+pub fn selection(reference: &Reference) -> Selection {
+    match &reference.name {
+        None => Selection::All,
+        Some(Name::Tag(tag)) => Selection::Tag(tag.clone()),
+        Some(Name::Digest(digest)) => Selection::Digest(digest.clone()),
+    }
+}
+
+/// Returns notation's warning about a tag.
+#[must_use]
+pub fn tag_warning(operation: &str, reference: &Reference) -> Option<String> {
+    let Some(Name::Tag(tag)) = &reference.name else {
+        return None;
+    };
+    Some(format!(
+        "Warning: Always {operation} the artifact using digest(@sha256:...) rather than a tag(:{tag}) because resolved digest may not point to the same signed artifact, as tags are mutable."
+    ))
+}
+
+/// Returns the scope: the flag's, else `local/NAME` after the path's last component; `None` where that makes no scope.
+///
+/// # Errors
+/// Refuses a malformed flag.
+pub fn scope(path: &str, flag: Option<&str>) -> Result<(Option<Scope>, ScopeOrigin), Failure> {
+    if let Some(text) = flag {
+        return match Scope::parse(text) {
+            Ok(scope) => Ok((Some(scope), ScopeOrigin::Flag)),
+            Err(error) => Err(Failure::usage(
+                error.to_string(),
+                "write it like --scope local/hello-world",
+            )),
+        };
+    }
+    let typed = Path::new(path);
+    if looks_like_registry(path) && !typed.exists() {
+        return Ok((Scope::parse(path).ok(), ScopeOrigin::Name));
+    }
+    let name = match typed.file_name() {
+        Some(name) if !path.ends_with("/.") => Some(name.to_owned()),
+        _ => std::fs::canonicalize(typed)
+            .ok()
+            .and_then(|full| full.file_name().map(ToOwned::to_owned)),
+    };
+    let scope = name
+        .as_deref()
+        .and_then(|name| name.to_str())
+        .and_then(|name| Scope::of_path(name).ok());
+    Ok((scope, ScopeOrigin::Name))
+}
+
+/// Returns the digests and media types that a selection names, each once.
+///
+/// # Errors
+/// Refuses an invalid layout, a name on two digests, and what is not there.
+pub fn resolve(
+    survey: &Survey,
+    selection: &Selection,
+) -> Result<Vec<crate::oci::Descriptor>, Failure> {
+    use super::exit::Exit;
+    use crate::report::Verdict;
+
+    if let Some(problem) = &survey.invalid {
+        return Err(Failure::new(
+            Exit::Verdict(Verdict::LayoutInvalid),
+            format!("the layout is not valid: {problem}"),
+            "write the layout again, or repair index.json",
+        ));
+    }
+    let mut found: Vec<crate::oci::Descriptor> = Vec::new();
+    for image in &survey.graph.images {
+        let wanted = match selection {
+            Selection::All => true,
+            Selection::Tag(tag) => image.name.as_ref() == Some(tag),
+            Selection::Digest(digest) => image.descriptor.digest == *digest,
+        };
+        if wanted
+            && !found
+                .iter()
+                .any(|known| known.digest == image.descriptor.digest)
+        {
+            found.push(image.descriptor.clone());
+        }
+    }
+    match (selection, found.len()) {
+        (Selection::Tag(tag), 2..) => Err(Failure::new(
+            Exit::Verdict(Verdict::Ambiguous),
+            format!("the tag {tag:?} is on two digests"),
+            "name the image by digest: PATH@DIGEST",
+        )),
+        (Selection::Digest(digest), 0) => below(survey, digest).map(|found| vec![found]),
+        (Selection::Tag(tag), 0) => Err(not_there(tag)),
+        _ => Ok(found),
+    }
+}
+
+/// Returns a manifest that is not an image of its own, such as a platform child.
+fn below(survey: &Survey, digest: &Digest) -> Result<crate::oci::Descriptor, Failure> {
+    survey
+        .graph
+        .images
+        .iter()
+        .flat_map(|image| survey.graph.closure(&image.descriptor).manifests)
+        .find(|manifest| manifest.digest == *digest)
+        .ok_or_else(|| not_there(&digest.to_string()))
+}
+
+fn not_there(name: &str) -> Failure {
+    crate::audit::AuditError::NotFound {
+        name: name.to_owned(),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_registries_by_their_first_component() {
+        for text in [
+            "localhost/x:v1",
+            "localhost:5000/x:v1",
+            "registry.example/x@sha256:00",
+            "127.0.0.1:5000/a/b",
+        ] {
+            assert!(looks_like_registry(text), "{text}");
+        }
+        for text in [
+            "hello:v1",
+            "hello.tar:v1",
+            "hello.tar",
+            "hello/world:v1",
+            "./hello:v1",
+            "../hello:v1",
+        ] {
+            assert!(!looks_like_registry(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_the_scope_after_the_last_component() {
+        for (path, expected) in [
+            ("a/hello-world.tar", "local/hello-world"),
+            ("hello/", "local/hello"),
+            ("/x/hello.tar.gz", "local/hello"),
+        ] {
+            let (scope, origin) = scope(path, None).unwrap();
+            assert_eq!(scope.unwrap().as_str(), expected);
+            assert_eq!(origin, ScopeOrigin::Name);
+        }
+        let (none, _) = scope("a/Hello World", None).unwrap();
+        assert_eq!(none, None);
+        assert!(scope("hello", Some("Hello World")).is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! What a mount asks for while it lives: trust, keys and time, from notation's configuration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::super::trust;
+use crate::fs::{ConfiguredTrust, Inputs};
+use crate::notary::{Anchors, Policy, Signer};
+use crate::oci::UnixTime;
+use crate::settings::{self, ConfigDir, SettingsError, SettingsStamp, StampTaker};
+
+/// Answers from a configuration folder, or with the policy of `--policy FILE`.
+pub(super) struct Configured {
+    /// The folder.
+    pub(super) config: ConfigDir,
+    /// The policy file that the mount follows.
+    pub(super) pinned: Option<PathBuf>,
+    /// Takes the stamps.
+    pub(super) stamps: StampTaker,
+}
+
+impl Inputs for Configured {
+    fn stamp(&self) -> SettingsStamp {
+        self.stamps.stamp(&self.config, self.pinned.as_deref())
+    }
+
+    fn trust(&self) -> ConfiguredTrust {
+        let (trust, policy_bytes) = trust::read_with_bytes(&self.config, self.pinned.as_deref());
+        ConfiguredTrust {
+            trust,
+            policy_bytes,
+        }
+    }
+
+    fn anchors(&self, policy: &Policy) -> Anchors {
+        settings::read_anchors(&self.config, policy)
+    }
+
+    fn signer(&self, name: Option<&str>) -> Result<Arc<dyn Signer>, SettingsError> {
+        let (signer, _warnings) = settings::load_signer(&self.config, name)?;
+        Ok(Arc::new(signer))
+    }
+
+    fn now(&self) -> UnixTime {
+        crate::clock::now()
+    }
+}

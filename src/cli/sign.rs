@@ -1,0 +1,186 @@
+//! `signetfs sign`: always adds a signature, as notation does.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::answer::{Answer, Failure, Form};
+use super::duration::expiry_seconds;
+use super::exit::Exit;
+use super::flags::{Foreign, Global, Reading, pairs};
+use super::layouts::{self, Layout};
+use super::progress::Bar;
+use crate::audit;
+use crate::notary::{EnvelopeFormat, LocalSigner};
+use crate::oci::{Name, Reference};
+use crate::settings::{KeySource, load_signer, read_keys};
+use crate::signing::{Children, Job, Repeat, Request, Signed, Threads, sign};
+
+/// Flags of `sign`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// PATH (every image), PATH:TAG or PATH@DIGEST
+    reference: String,
+    /// Name of the signing key (default: the default key)
+    #[arg(short, long)]
+    key: Option<String>,
+    /// Envelope format
+    #[arg(
+        long,
+        value_name = "jws|cose",
+        default_value = "jws",
+        hide_default_value = true
+    )]
+    signature_format: String,
+    /// Time until the signature expires, such as 24h
+    #[arg(short, long, allow_hyphen_values = true)]
+    expiry: Option<String>,
+    /// {key}={value} that is signed along; may be repeated
+    #[arg(short = 'm', long, value_name = "KEY=VALUE")]
+    user_metadata: Vec<String>,
+    /// Sign every platform manifest below an index too
+    #[arg(long)]
+    recursive: bool,
+    /// Threads that hash (1: all work on one thread)
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true")]
+    force_referrers_tag: bool,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    foreign: Foreign,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Says why nothing was signed; the layout is then unchanged.
+pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
+    arguments.foreign.refuse()?;
+    let request = request(arguments)?;
+    let reference = layouts::reference(&arguments.reference, arguments.reading.kind())?;
+    let request = Request {
+        images: layouts::selection(&reference),
+        ..request
+    };
+    let layout = Layout::open(&reference.path)?;
+    let store = layout.store()?;
+    // From here on a key is in memory; where this fails, it is read all the same.
+    let _ = crate::sys::secrecy::forbid_core_dumps();
+    let (signer, warnings) = signer(arguments, global, &reference)?;
+    let hashes = arguments.reading.hashes();
+    let survey = audit::survey(layout.source(), &hashes)?;
+    let job = Job {
+        store,
+        survey: &survey,
+        signer: &signer,
+        request: &request,
+        hashes: &hashes,
+        threads: match arguments.jobs {
+            Some(0 | 1) => Threads::One,
+            _ => Threads::Many,
+        },
+    };
+    let signed = sign(&job, crate::clock::now(), &Bar::new())?;
+    // Nothing depends on what is remembered.
+    let _ = hashes.save();
+    let mut answer = answer(&reference, &signed, global.form());
+    answer.warnings = warnings;
+    answer.warnings.extend(tag_warning(&reference));
+    Ok(answer)
+}
+
+/// Loads the key, unless it would be copied along with the layout.
+fn signer(
+    arguments: &Arguments,
+    global: &Global,
+    reference: &Reference,
+) -> Result<(LocalSigner, Vec<String>), Failure> {
+    let config = global.config();
+    let name = arguments.key.as_deref();
+    let keys = read_keys(&config)?;
+    if let KeySource::Files { key, .. } = &keys.find(name)?.source
+        && let (Ok(key), Ok(layout)) = (
+            key.canonicalize(),
+            Path::new(&reference.path).canonicalize(),
+        )
+        && key.starts_with(layout)
+    {
+        return Err(Failure::new(
+            Exit::CouldNot,
+            format!("the private key {} is inside the layout", key.display()),
+            "move it elsewhere: it would be copied with the layout",
+        ));
+    }
+    Ok(load_signer(&config, name)?)
+}
+
+fn request(arguments: &Arguments) -> Result<Request, Failure> {
+    let format = match arguments.signature_format.as_str() {
+        "jws" => EnvelopeFormat::Jws,
+        "cose" => EnvelopeFormat::Cose,
+        other => {
+            return Err(Failure::new(
+                Exit::CouldNot,
+                format!("signature format {other:?} is not supported"),
+                "use --signature-format jws or --signature-format cose",
+            ));
+        }
+    };
+    let expiry_seconds = match &arguments.expiry {
+        None => None,
+        Some(text) => expiry_seconds(text)
+            .map_err(|error| Failure::because(&error, "write it like --expiry 24h"))?,
+    };
+    Ok(Request {
+        images: audit::Selection::All,
+        format,
+        expiry_seconds,
+        metadata: pairs("user-metadata", &arguments.user_metadata)?,
+        children: match arguments.recursive {
+            true => Children::Recursive,
+            false => Children::No,
+        },
+        repeat: Repeat::Another,
+    })
+}
+
+/// Returns notation's warning about signing by tag.
+fn tag_warning(reference: &Reference) -> Option<String> {
+    match &reference.name {
+        Some(Name::Tag(tag)) => Some(format!(
+            "Warning: Always sign the artifact using digest(@sha256:...) rather than a tag(:{tag}) because tags are mutable and a tag reference can point to a different artifact than the one signed."
+        )),
+        _ => None,
+    }
+}
+
+fn answer(reference: &Reference, signed: &Signed, form: Form) -> Answer {
+    let path = &reference.path;
+    match form {
+        Form::Text => Answer::of(
+            signed
+                .added
+                .iter()
+                .map(|(artifact, _)| format!("Successfully signed {path}@{}\n", artifact.digest))
+                .collect(),
+        ),
+        Form::Json => {
+            let entries: Vec<_> = signed
+                .added
+                .iter()
+                .map(|(artifact, signature)| {
+                    json!({
+                        "reference": format!("{path}@{}", artifact.digest),
+                        "mediaType": artifact.media_type,
+                        "digest": artifact.digest.to_string(),
+                        "size": artifact.size,
+                        "signature": signature.to_string(),
+                    })
+                })
+                .collect();
+            Answer::json(&json!({ "schema": "signetfs.sign/1", "signed": entries }))
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What failures of a push mean: the exit code and the next step to try.
+
+use crate::cli::answer::{Failure, explain};
+use crate::cli::exit::Exit;
+use crate::registry::RegistryError;
+use crate::registry::error::Kind as Trouble;
+use crate::report::Verdict;
+use crate::sync::{PlanError, SyncError};
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let (exit, hint) = match error.kind() {
+            Trouble::Authentication => (
+                Exit::Authentication,
+                "log in with: signetfs login HOST (or docker login, podman login), or pass --username and --password-stdin",
+            ),
+            Trouble::Refused => (
+                Exit::Refused,
+                "the registry's own words say what it does not take",
+            ),
+            Trouble::Network => (
+                Exit::Network,
+                "see whether the registry is up, then run the same command again: it goes on where it stopped",
+            ),
+            Trouble::Corrupt => (
+                Exit::Verdict(Verdict::Corrupt),
+                "write the image into the layout again",
+            ),
+            Trouble::Local => {
+                return Self::because(
+                    &error,
+                    "mend that, then run the same command again: it goes on where it stopped",
+                );
+            }
+        };
+        Self::new(exit, explain(&error), hint)
+    }
+}
+
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Self {
+        let words = explain(&error);
+        let (exit, hint) = match error {
+            SyncError::Registry(error) => return (*error).into(),
+            SyncError::Source(error) => return error.into(),
+            SyncError::File(_) => return Self::because(&error, "look at the folder of the layout"),
+            SyncError::NotALayout { .. } => (
+                Exit::CouldNot,
+                "name a layout, an empty folder or a new one",
+            ),
+            SyncError::Plan(PlanError::Missing { .. }) | SyncError::Missing { .. } => (
+                Exit::Verdict(Verdict::Missing),
+                "copy the whole image into the layout; every part has to be there",
+            ),
+            SyncError::Plan(PlanError::Unsound { .. }) | SyncError::Size { .. } => (
+                Exit::Verdict(Verdict::Corrupt),
+                "write the image into the layout again",
+            ),
+            SyncError::Plan(PlanError::Limit) => (
+                Exit::Verdict(Verdict::Limit),
+                "push parts of the layout one by one",
+            ),
+            SyncError::Unverifiable { .. } => (
+                Exit::Verdict(Verdict::Unsupported),
+                "build the image with sha256 digests",
+            ),
+            SyncError::NotDiscoverable(_) => (
+                Exit::NotDiscoverable,
+                "the signature is stored but would not be found; run the same command again, or see the registry's settings for referrers and immutable tags",
+            ),
+            SyncError::Tag { .. } => (
+                Exit::TagMoved,
+                "look at the tag in the registry, then push under another one or run the same command again",
+            ),
+        };
+        Self::new(exit, words, hint)
+    }
+}

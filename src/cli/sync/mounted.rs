@@ -1,0 +1,86 @@
+//! A mount point as source: it stands for its layout, configuration, policy in force and scope.
+//!
+//! Bytes never go through the mount, unless the layout can be reached no other way: it is mounted over, or has an overlay.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use crate::audit::{PolicyState, Trust};
+use crate::cli::answer::Failure;
+use crate::cli::trust;
+use crate::fuse::mountinfo;
+use crate::notary::Anchors;
+use crate::report::{PolicyId, PolicyOrigin};
+use crate::settings::ConfigDir;
+use crate::sys::mount::extended_attribute;
+
+/// Is what a mount point stands for.
+#[derive(Debug)]
+pub(super) struct Mounted {
+    /// The layout.
+    pub(super) path: PathBuf,
+    /// The scope of the mount, where it has one.
+    pub(super) scope: Option<String>,
+    config: Option<PathBuf>,
+    policy: PathBuf,
+}
+
+/// Returns what a path stands for, where it is the root of a mount of ours; nothing else is believed.
+///
+/// # Errors
+/// Says why the mount cannot be asked.
+pub(super) fn look(path: &Path) -> Result<Option<Mounted>, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::because(&error, "see what is mounted: findmnt -t fuse.signetfs")
+    };
+    let Ok(point) = path.canonicalize() else {
+        return Ok(None);
+    };
+    let top = mountinfo::top_at(&point).map_err(unreadable)?;
+    if !top.is_some_and(|mounted| mounted.is_ours()) {
+        return Ok(None);
+    }
+    let fact = |name: &str| {
+        let value = extended_attribute(&point, &format!("user.signetfs.{name}"));
+        Ok::<_, Failure>(value.map_err(unreadable)?.map(OsString::from_vec))
+    };
+    let source = fact("source")?.map(PathBuf::from);
+    let has_overlay = fact("overlay")?.is_some();
+    let path = match source {
+        Some(source) if !has_overlay && source.is_absolute() && source != point => source,
+        _ => point.clone(),
+    };
+    Ok(Some(Mounted {
+        path,
+        scope: fact("scope")?.and_then(|scope| scope.into_string().ok()),
+        config: fact("config")?.map(PathBuf::from),
+        policy: point.join("trustpolicy.json"),
+    }))
+}
+
+impl Mounted {
+    /// Returns what the mount trusts: the policy it shows, with the stores of its configuration.
+    pub(super) fn trust(&self, config: &ConfigDir) -> Trust {
+        let own = self.config.as_deref();
+        let config = own.map_or_else(
+            || config.clone(),
+            |path| ConfigDir::find(Some(path), &|_| None),
+        );
+        if self.policy.symlink_metadata().is_ok() {
+            let mut trust = trust::read(&config, Some(&self.policy));
+            trust.id.origin = PolicyOrigin::Mount;
+            return trust;
+        }
+        Trust {
+            policy: PolicyState::None,
+            id: PolicyId {
+                origin: PolicyOrigin::None,
+                path: None,
+                sha256: None,
+                shadowed: false,
+            },
+            anchors: Anchors::default(),
+        }
+    }
+}
