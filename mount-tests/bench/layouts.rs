@@ -1,0 +1,248 @@
+//! The layouts, keys and mounts that are measured, all in one temporary folder on tmpfs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use signetfs::oci::Digest;
+use tempfile::TempDir;
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Holds a notation configuration and layouts.
+pub(crate) struct Workshop {
+    folder: TempDir,
+    peer: PathBuf,
+}
+
+/// Is a mount that ends with the value.
+pub(crate) struct Mount {
+    path: PathBuf,
+    signetfs: Command,
+}
+
+impl Mount {
+    /// Returns the mount point.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        assert!(
+            self.signetfs
+                .arg("umount")
+                .arg(&self.path)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+impl Workshop {
+    /// Makes keys, certificates, a trust policy below `base`; finds the peer.
+    pub(crate) fn new(base: &Path) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("signetfs-bench-")
+            .tempdir_in(base)
+            .unwrap();
+        let tools = std::env::var_os("SIGNETFS_TOOLS").map_or_else(
+            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools"),
+            PathBuf::from,
+        );
+        let workshop = Self {
+            folder,
+            peer: tools.join("bin/notation-peer"),
+        };
+        for (name, algorithm) in [
+            ("rsa", &["rsa:2048"][..]),
+            ("p256", &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+        ] {
+            workshop.key(name, algorithm);
+        }
+        let policy = json!({"version": "1.0", "trustPolicies": [{"name": "bench", "registryScopes": ["*"],
+            "signatureVerification": {"level": "strict"}, "trustStores": ["ca:rsa", "ca:p256"], "trustedIdentities": ["*"]}]});
+        fs::write(
+            workshop.config().join("trustpolicy.json"),
+            policy.to_string(),
+        )
+        .unwrap();
+        workshop
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("notation")
+    }
+
+    fn key(&self, name: &str, algorithm: &[&str]) {
+        let (key, certificate) = (
+            self.folder.path().join(format!("{name}.key")),
+            self.folder.path().join(format!("{name}.crt")),
+        );
+        run(Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-nodes",
+                "-days",
+                "3650",
+                "-subj",
+                "/C=US/ST=WA/O=Notary/CN=bench",
+                "-newkey",
+            ])
+            .args(algorithm)
+            .args([
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-addext",
+                "keyUsage=critical,digitalSignature",
+            ])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate));
+        run(self
+            .signetfs()
+            .args(["key", "add", name, "--key"])
+            .arg(&key)
+            .arg("--cert")
+            .arg(&certificate));
+        run(self
+            .signetfs()
+            .args(["cert", "add", "-t", "ca", "-s", name])
+            .arg(&certificate));
+    }
+
+    /// Returns a command of ours, its configuration set.
+    pub(crate) fn signetfs(&self) -> Command {
+        self.with_settings(Command::new(env!("CARGO_BIN_EXE_signetfs")))
+    }
+
+    /// Returns a command of the Go peer, its configuration set.
+    pub(crate) fn peer(&self) -> Command {
+        self.with_settings(Command::new(&self.peer))
+    }
+
+    fn with_settings(&self, mut command: Command) -> Command {
+        command
+            .env("HOME", self.folder.path())
+            .env("XDG_CACHE_HOME", self.folder.path().join("cache"));
+        command.env("NOTATION_CONFIG", self.config());
+        command
+    }
+
+    /// Makes a layout of `count` tagged images with one layer of `size` bytes each.
+    pub(crate) fn image(&self, name: &str, count: usize, size: usize) -> PathBuf {
+        let layout = self.folder.path().join(name);
+        let _ = fs::remove_dir_all(&layout);
+        let entries = (0..count)
+            .map(|position| self.one(&layout, position, &[vec![position as u8; size]]))
+            .collect();
+        finish(&layout, entries);
+        layout
+    }
+
+    /// Makes a layout of one image with `layers` layers of `size` bytes each.
+    pub(crate) fn big(&self, name: &str, layers: usize, size: usize) -> PathBuf {
+        let layout = self.folder.path().join(name);
+        let contents: Vec<Vec<u8>> = (0..layers).map(|layer| vec![layer as u8; size]).collect();
+        let entry = self.one(&layout, 0, &contents);
+        finish(&layout, vec![entry]);
+        layout
+    }
+
+    fn one(&self, layout: &Path, position: usize, layers: &[Vec<u8>]) -> Value {
+        let config = put(
+            layout,
+            format!(r#"{{"architecture":"amd64","os":"linux","position":{position}}}"#).as_bytes(),
+        );
+        let layers: Vec<Value> = layers
+            .iter()
+            .map(|bytes| {
+                describe(
+                    "application/vnd.oci.image.layer.v1.tar",
+                    &put(layout, bytes),
+                    bytes.len(),
+                )
+            })
+            .collect();
+        let size = fs::metadata(layout.join("blobs/sha256").join(config.hex()))
+            .unwrap()
+            .len();
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST,
+            "config": describe("application/vnd.oci.image.config.v1+json", &config, size as usize), "layers": layers});
+        let bytes = manifest.to_string();
+        let mut entry = describe(MANIFEST, &put(layout, bytes.as_bytes()), bytes.len());
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": format!("v{position}")});
+        entry
+    }
+
+    /// Signs every image of a layout.
+    pub(crate) fn sign(&self, layout: &Path, key: &str) {
+        run(self.signetfs().args(["sign", "--key", key]).arg(layout));
+    }
+
+    /// Copies a layout beside itself.
+    pub(crate) fn copy(&self, layout: &Path) -> PathBuf {
+        let copy = layout.with_extension("copy");
+        self.restore(layout, &copy);
+        copy
+    }
+
+    /// Makes `to` equal to `from`.
+    pub(crate) fn restore(&self, from: &Path, to: &Path) {
+        let _ = fs::remove_dir_all(to);
+        run(Command::new("cp").arg("-a").arg(from).arg(to));
+    }
+
+    /// Mounts a layout.
+    pub(crate) fn mount(&self, layout: &Path, options: &[&str]) -> Mount {
+        let path = self.folder.path().join("mnt");
+        let _ = fs::create_dir(&path);
+        run(self
+            .signetfs()
+            .arg("mount")
+            .args(["--scope", "local/bench"])
+            .args(options)
+            .arg(layout)
+            .arg(&path));
+        Mount {
+            path,
+            signetfs: self.signetfs(),
+        }
+    }
+}
+
+fn put(layout: &Path, bytes: &[u8]) -> Digest {
+    let digest = Digest::of(bytes);
+    let folder = layout.join("blobs/sha256");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(digest.hex()), bytes).unwrap();
+    digest
+}
+
+fn describe(media_type: &str, digest: &Digest, size: usize) -> Value {
+    json!({"mediaType": media_type, "digest": digest.to_string(), "size": size})
+}
+
+fn finish(layout: &Path, entries: Vec<Value>) {
+    fs::write(
+        layout.join("oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+    .unwrap();
+    let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries});
+    fs::write(layout.join("index.json"), index.to_string()).unwrap();
+}

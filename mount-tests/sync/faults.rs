@@ -1,0 +1,482 @@
+//! The fault matrix: whatever goes wrong on the way, the push succeeds whole or fails honestly.
+
+use super::{Signed, assert_complete, assert_signed_when_tagged, signed, signed_with, sync};
+use crate::registry::{Behaviour, DigestHeader, Fault, Registry, SubjectHeader, What};
+use crate::support::layouts;
+
+fn answer(status: u16, headers: &[(&'static str, &str)]) -> What {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    What::Answer(
+        status,
+        headers,
+        "{\"errors\":[{\"code\":\"TEST\",\"message\":\"on purpose\"}]}",
+    )
+}
+
+fn once(method: &'static str, target: &'static str, what: What) -> Fault {
+    Fault {
+        method,
+        target,
+        after: 0,
+        times: 1,
+        what,
+    }
+}
+
+/// Makes an image whose layers take more than one buffer and more than one chunk.
+fn large() -> Signed {
+    signed_with(|user| layouts::Layout::new(&user.path("hello")).image("v1", &"x".repeat(100_000)))
+}
+
+#[test]
+fn comes_through_what_passes() {
+    let made = large();
+    let date = "Thu, 01 Jan 2026 00:00:01 GMT";
+    let faults: Vec<(&str, Fault)> = vec![
+        (
+            "429 with seconds",
+            once("HEAD", "/blobs/", answer(429, &[("retry-after", "1")])),
+        ),
+        (
+            "429 with a date",
+            once(
+                "HEAD",
+                "/blobs/",
+                answer(
+                    429,
+                    &[
+                        ("retry-after", date),
+                        ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+                    ],
+                ),
+            ),
+        ),
+        (
+            "429 for ages, capped",
+            once("HEAD", "/blobs/", answer(429, &[("retry-after", "86400")])),
+        ),
+        (
+            "429 on a body",
+            once("PUT", "/blobs/uploads", answer(429, &[])),
+        ),
+        (
+            "503 on opening",
+            once("POST", "/blobs/uploads", answer(503, &[])),
+        ),
+        (
+            "503 on a body",
+            once("PUT", "/blobs/uploads", answer(503, &[])),
+        ),
+        (
+            "500 on a manifest",
+            once("PUT", "/manifests/sha256:", answer(500, &[])),
+        ),
+        (
+            "503 on the tag",
+            once("PUT", "/manifests/v1", answer(503, &[])),
+        ),
+        (
+            "503 on the list",
+            once("PUT", "/manifests/sha256-", answer(503, &[])),
+        ),
+        (
+            "rate limit as 403",
+            once(
+                "HEAD",
+                "/blobs/",
+                What::Answer(403, vec![], "secondary rate limit"),
+            ),
+        ),
+        ("reset at 1 %", once("PUT", "/blobs/uploads", What::Cut(1))),
+        (
+            "reset at 50 %",
+            once("PUT", "/blobs/uploads", What::Cut(50)),
+        ),
+        (
+            "reset at 99 %",
+            once("PUT", "/blobs/uploads", What::Cut(99)),
+        ),
+        (
+            "reset of several",
+            Fault {
+                times: 3,
+                ..once("PUT", "/blobs/uploads", What::Cut(50))
+            },
+        ),
+        (
+            "answer to a body lost",
+            once("PUT", "/blobs/uploads", What::CutAfter),
+        ),
+        (
+            "answer to opening lost",
+            once("POST", "/blobs/uploads", What::CutAfter),
+        ),
+        (
+            "answer to a manifest lost",
+            once("PUT", "/manifests/", What::CutAfter),
+        ),
+        (
+            "answer to the tag lost",
+            once("PUT", "/manifests/v1", What::CutAfter),
+        ),
+        (
+            "upload session lost",
+            once("PUT", "/blobs/uploads", answer(404, &[])),
+        ),
+        (
+            "part said to be missing",
+            once(
+                "PUT",
+                "/manifests/sha256:",
+                What::Answer(
+                    400,
+                    vec![],
+                    "{\"errors\":[{\"code\":\"MANIFEST_BLOB_UNKNOWN\"}]}",
+                ),
+            ),
+        ),
+    ];
+    for (name, fault) in faults {
+        for (referrers_api, resumes) in [(true, true), (false, false)] {
+            let registry = Registry::start(Behaviour {
+                referrers_api,
+                resumes,
+                ..Behaviour::default()
+            });
+            registry.fault(fault.clone());
+            let ran = sync(
+                &made.user,
+                "hello:v1",
+                &registry.at("app"),
+                &["--no-memory"],
+            );
+            assert_eq!(ran.code, 0, "{name}: {ran:?}");
+            assert_complete(&made, &registry, "app");
+            assert_signed_when_tagged(&made, &registry.take_log());
+        }
+    }
+}
+
+#[test]
+fn resumes_where_a_body_broke_off() {
+    let made = large();
+    let registry = Registry::start(Behaviour::default());
+    let size = std::fs::metadata(layouts::blob_path(
+        &made.user.path("hello"),
+        &made.image.layers[0],
+    ))
+    .unwrap()
+    .len();
+    assert!(size > 1 << 20);
+    registry.fault(once("PUT", "/blobs/uploads", What::Cut(50)));
+    let ran = sync(
+        &made.user,
+        "hello:v1",
+        &registry.at("app"),
+        &["--jobs", "1"],
+    );
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let log = registry.take_log();
+    assert!(
+        log.iter()
+            .any(|entry| entry.method == "PATCH" && entry.status == 202),
+        "{log:?}"
+    );
+    assert_complete(&made, &registry, "app");
+}
+
+#[test]
+fn ends_honestly_when_nothing_helps() {
+    let made = signed();
+    let always = usize::MAX;
+    let cases: Vec<(i32, Fault)> = vec![
+        (
+            32,
+            Fault {
+                times: always,
+                ..once("PUT", "/blobs/uploads", answer(503, &[]))
+            },
+        ),
+        (
+            32,
+            Fault {
+                times: always,
+                ..once("HEAD", "", answer(429, &[("retry-after", "1")]))
+            },
+        ),
+        (
+            32,
+            Fault {
+                times: always,
+                ..once("", "/blobs/uploads/session", What::Cut(50))
+            },
+        ),
+        (
+            32,
+            Fault {
+                times: always,
+                ..once("", "", What::CutAfter)
+            },
+        ),
+        (
+            30,
+            Fault {
+                times: always,
+                ..once("", "", answer(401, &[]))
+            },
+        ),
+        (
+            30,
+            Fault {
+                times: always,
+                ..once("POST", "", answer(403, &[]))
+            },
+        ),
+        (
+            31,
+            Fault {
+                times: always,
+                ..once("PUT", "/manifests/sha256:", answer(400, &[]))
+            },
+        ),
+        (
+            31,
+            Fault {
+                times: always,
+                ..once("POST", "", answer(404, &[]))
+            },
+        ),
+        (
+            31,
+            Fault {
+                times: always,
+                ..once("HEAD", "", answer(307, &[("location", "/loop")]))
+            },
+        ),
+        (
+            31,
+            Fault {
+                times: always,
+                ..once("POST", "", answer(202, &[]))
+            },
+        ),
+        (
+            31,
+            Fault {
+                times: always,
+                ..once("POST", "", answer(202, &[("location", "ftp://x/")]))
+            },
+        ),
+    ];
+    for (code, fault) in cases {
+        let registry = Registry::start(Behaviour::default());
+        registry.fault(fault.clone());
+        let ran = sync(
+            &made.user,
+            "hello:v1",
+            &registry.at("app"),
+            &["--attempts", "3"],
+        );
+        assert!(!ran.error(code).is_empty(), "{fault:?}");
+        assert!(registry.repository("app").tags.is_empty(), "{fault:?}");
+        let requests = registry.take_log().len();
+        assert!(requests < 100, "{requests}: {fault:?}");
+    }
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    sync(
+        &made.user,
+        "hello:v1",
+        &format!("{nobody}/app"),
+        &["--attempts", "2"],
+    )
+    .error(32);
+}
+
+#[test]
+fn sends_chunks_where_whole_bodies_are_refused() {
+    let made = large();
+    for (body_max, chunk_min) in [(4 << 20, None), (8 << 20, Some(6 << 20))] {
+        let registry = Registry::start(Behaviour {
+            body_max,
+            chunk_min,
+            ..Behaviour::default()
+        });
+        let ran = sync(
+            &made.user,
+            "hello:v1",
+            &registry.at("app"),
+            &["--no-memory"],
+        );
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_complete(&made, &registry, "app");
+        let log = registry.take_log();
+        assert!(log.iter().any(|entry| entry.method == "PATCH"), "{log:?}");
+        // Corrupt content is held back in chunks too.
+        let path = layouts::blob_path(&made.user.path("hello"), &made.image.layers[0]);
+        let sound = std::fs::read(&path).unwrap();
+        let mut flipped = sound.clone();
+        flipped[5] ^= 1;
+        std::fs::write(&path, flipped).unwrap();
+        sync(
+            &made.user,
+            "hello:v1",
+            &registry.at("other"),
+            &["--no-memory"],
+        )
+        .error(17);
+        std::fs::write(&path, sound).unwrap();
+        assert!(
+            !registry
+                .repository("other")
+                .blobs
+                .contains_key(&made.image.layers[0])
+        );
+    }
+    // 416 to a whole body, as one large registry answers.
+    let registry = Registry::start(Behaviour::default());
+    registry.fault(once("PUT", "/blobs/uploads", answer(416, &[])));
+    assert_eq!(
+        sync(&made.user, "hello:v1", &registry.at("app"), &[]).code,
+        0
+    );
+    assert_complete(&made, &registry, "app");
+}
+
+#[test]
+fn bears_with_odd_answers() {
+    let made = signed();
+    for (name, behaviour) in [
+        (
+            "no digest header",
+            Behaviour {
+                digest_header: DigestHeader::Missing,
+                ..Behaviour::default()
+            },
+        ),
+        (
+            "no place of manifests",
+            Behaviour {
+                manifest_location: false,
+                ..Behaviour::default()
+            },
+        ),
+        (
+            "no subject header",
+            Behaviour {
+                subject_header: SubjectHeader::Missing,
+                ..Behaviour::default()
+            },
+        ),
+        (
+            "subject header without API",
+            Behaviour {
+                subject_header: SubjectHeader::Fake,
+                referrers_api: false,
+                ..Behaviour::default()
+            },
+        ),
+    ] {
+        let registry = Registry::start(behaviour);
+        let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+        assert_eq!(ran.code, 0, "{name}: {ran:?}");
+        assert_complete(&made, &registry, "app");
+        assert_signed_when_tagged(&made, &registry.take_log());
+    }
+}
+
+#[test]
+fn never_tags_what_would_be_found_unsigned() {
+    let made = signed();
+    for (code, behaviour) in [
+        (
+            33,
+            Behaviour {
+                lists_nothing: true,
+                ..Behaviour::default()
+            },
+        ),
+        (
+            33,
+            Behaviour {
+                lists_nothing: true,
+                subject_header: SubjectHeader::Fake,
+                ..Behaviour::default()
+            },
+        ),
+        (
+            33,
+            Behaviour {
+                referrers_api: false,
+                forget_tag_after: Some(0),
+                ..Behaviour::default()
+            },
+        ),
+        (
+            31,
+            Behaviour {
+                digest_header: DigestHeader::Wrong,
+                ..Behaviour::default()
+            },
+        ),
+    ] {
+        let registry = Registry::start(behaviour.clone());
+        let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+        assert!(!ran.error(code).is_empty(), "{behaviour:?}");
+        assert!(
+            !registry.repository("app").tags.contains_key("v1"),
+            "{behaviour:?}"
+        );
+    }
+    // Where tags are immutable, the list of an image that has one cannot grow.
+    let registry = Registry::start(Behaviour {
+        referrers_api: false,
+        immutable_tags: true,
+        ..Behaviour::default()
+    });
+    registry.change("app", |repository| {
+        repository.write_list(&made.image.digest, &[])
+    });
+    sync(&made.user, "hello:v1", &registry.at("app"), &[]).error(33);
+    assert!(!registry.repository("app").tags.contains_key("v1"));
+}
+
+#[test]
+fn is_told_by_an_image_that_it_is_no_list() {
+    let made = signed();
+    let registry = Registry::start(Behaviour {
+        referrers_api: false,
+        ..Behaviour::default()
+    });
+    let bytes = std::fs::read(layouts::blob_path(
+        &made.user.path("hello"),
+        &made.image.digest,
+    ))
+    .unwrap();
+    let other = [bytes.as_slice(), b" "].concat();
+    let digest = signetfs::oci::Digest::of(&other).to_string();
+    registry.change("app", |repository| {
+        repository.manifests.insert(
+            digest.clone(),
+            (
+                signetfs::oci::media_type::IMAGE_MANIFEST.to_owned(),
+                other.clone(),
+            ),
+        );
+        repository
+            .tags
+            .insert(made.image.digest.replace(':', "-"), digest.clone());
+    });
+    let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+    assert_ne!(ran.code, 0);
+    assert_eq!(
+        registry.repository("app").tags[&made.image.digest.replace(':', "-")],
+        digest
+    );
+    assert!(!registry.repository("app").tags.contains_key("v1"));
+}
