@@ -413,12 +413,14 @@ fn envelopes(media_type: &str) -> Vec<Vec<u8>> {
 }
 
 fn fuzz_envelopes(name: &str, media_type: &str, words: &[&[u8]]) {
-    let samples = envelopes(media_type);
     let intact = |bytes: &[u8]| {
         Envelope::parse(media_type, bytes)
             .and_then(Envelope::check)
             .ok()
     };
+    // From sound ones only: a mutation may mend a broken one, such as one with a byte too many.
+    let mut samples = envelopes(media_type);
+    samples.retain(|sample| intact(sample).is_some());
     let said = samples
         .iter()
         .filter_map(|sample| intact(sample))
