@@ -702,6 +702,29 @@ fn mounts_as_mount_8_asks() {
     user.run(&["hello", "mnt", "-o", "bogus=1"]).error(2);
 }
 
+#[test]
+fn signs_in_the_format_that_the_configuration_prefers() {
+    let user = User::new();
+    user.with_key("wabbit-networks.io");
+    layouts::single(&user.path("hello"));
+    let preferences = user.config().join("config.json");
+    let count = |ending: &str| {
+        let listed = user.succeed(&["inspect", "--output", "json", "hello:v1"]);
+        listed.matches(&format!("application/{ending}\"")).count()
+    };
+    std::fs::write(&preferences, r#"{"auths":{},"signatureFormat":"cose"}"#).unwrap();
+    user.succeed(&["sign", "hello:v1"]);
+    assert_eq!((count("cose"), count("jose+json")), (1, 0));
+    user.succeed(&["sign", "--signature-format", "jws", "hello:v1"]);
+    assert_eq!((count("cose"), count("jose+json")), (1, 1));
+    std::fs::write(&preferences, r#"{"signatureFormat":"pgp"}"#).unwrap();
+    let refused = user.run(&["sign", "hello:v1"]);
+    assert!(refused.error(1).contains("config.json"), "{refused:?}");
+    std::fs::remove_file(&preferences).unwrap();
+    user.succeed(&["sign", "hello:v1"]);
+    assert_eq!((count("cose"), count("jose+json")), (1, 2));
+}
+
 /// Of the situations of notation's own end-to-end tests that need nothing but a layout, eight hold. The other three, which
 /// docs/COMPATIBILITY.md lists, differ: two work without the experimental switch, one without a scope.
 #[test]

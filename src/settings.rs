@@ -8,6 +8,7 @@ mod generate;
 mod keys;
 mod place;
 mod policy;
+mod preferences;
 mod signer;
 mod stamp;
 mod stores;
@@ -17,6 +18,7 @@ pub use generate::{GeneratedTest, RSA_BITS_DEFAULT, generate_test};
 pub use keys::{KeyEntry, KeyList, KeySource, add_key, read_keys, remove_keys, set_default};
 pub use place::ConfigDir;
 pub use policy::{Force, ImportedPolicy, PolicyFile, import_policy, read_policy, read_policy_file};
+pub use preferences::{Preferences, read_preferences};
 pub use signer::{load_pair, load_signer};
 pub use stamp::{SettingsStamp, StampTaker, stamp};
 pub use stores::{

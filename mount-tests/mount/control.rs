@@ -117,6 +117,27 @@ fn a_request_line_says_what_to_sign() {
 }
 
 #[test]
+fn a_touch_signs_in_the_preferred_format() {
+    let Some(scene) = Scene::new() else { return };
+    let mount = scene.mount(&[]);
+    let preferences = scene.user.config().join("config.json");
+    fs::write(&preferences, r#"{"signatureFormat":"pgp"}"#).unwrap();
+    scene.shell("touch mnt/sign", 1);
+    let reason = fs::read_to_string(mount.path("sign")).unwrap();
+    assert!(reason.contains("\"pgp\" is not supported"), "{reason}");
+    fs::write(&preferences, r#"{"signatureFormat":"COSE"}"#).unwrap();
+    scene.shell("touch mnt/sign", 0);
+    let formats = |mount: &_| -> Vec<bool> {
+        let names = scene.signatures(mount);
+        names.iter().map(|name| name.ends_with(".cose")).collect()
+    };
+    assert_eq!(formats(&mount).iter().filter(|cose| **cose).count(), 1);
+    assert!(!scene.signatures(&mount).iter().any(|n| n.ends_with(".jws")));
+    scene.shell("echo format=jws > mnt/sign", 0);
+    assert!(scene.signatures(&mount).iter().any(|n| n.ends_with(".jws")));
+}
+
+#[test]
 fn a_refused_policy_fails_the_command_and_changes_nothing() {
     let Some(scene) = Scene::new() else { return };
     let mount = scene.mount_verified();

@@ -13,7 +13,7 @@ use super::progress::Bar;
 use crate::audit;
 use crate::notary::{EnvelopeFormat, LocalSigner};
 use crate::oci::{Name, Reference};
-use crate::settings::{KeySource, load_signer, read_keys};
+use crate::settings::{KeySource, load_signer, read_keys, read_preferences};
 use crate::signing::{Children, Job, Repeat, Request, Signed, Threads, sign};
 
 /// Flags of `sign`.
@@ -24,14 +24,9 @@ pub struct Arguments {
     /// Name of the signing key (default: the default key)
     #[arg(short, long)]
     key: Option<String>,
-    /// Envelope format
-    #[arg(
-        long,
-        value_name = "jws|cose",
-        default_value = "jws",
-        hide_default_value = true
-    )]
-    signature_format: String,
+    /// Envelope format (default: signatureFormat of config.json, else jws)
+    #[arg(long, value_name = "jws|cose")]
+    signature_format: Option<String>,
     /// Time until the signature expires, such as 24h
     #[arg(short, long, allow_hyphen_values = true)]
     expiry: Option<String>,
@@ -58,7 +53,7 @@ pub struct Arguments {
 /// Says why nothing was signed; the layout is then unchanged.
 pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     arguments.foreign.refuse()?;
-    let request = request(arguments)?;
+    let request = request(arguments, global)?;
     let reference = layouts::reference(&arguments.reference, arguments.reading.kind())?;
     let request = Request {
         images: layouts::selection(&reference),
@@ -116,11 +111,14 @@ fn signer(
     Ok(load_signer(&config, name)?)
 }
 
-fn request(arguments: &Arguments) -> Result<Request, Failure> {
-    let format = match arguments.signature_format.as_str() {
-        "jws" => EnvelopeFormat::Jws,
-        "cose" => EnvelopeFormat::Cose,
-        other => {
+fn request(arguments: &Arguments, global: &Global) -> Result<Request, Failure> {
+    let format = match arguments.signature_format.as_deref() {
+        None => read_preferences(&global.config())?
+            .signature_format
+            .unwrap_or(EnvelopeFormat::Jws),
+        Some("jws") => EnvelopeFormat::Jws,
+        Some("cose") => EnvelopeFormat::Cose,
+        Some(other) => {
             return Err(Failure::new(
                 Exit::CouldNot,
                 format!("signature format {other:?} is not supported"),

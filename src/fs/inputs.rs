@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::audit::Trust;
 use crate::layout::{Hashes, Source, Store};
-use crate::notary::{Anchors, Policy, Signer};
+use crate::notary::{Anchors, EnvelopeFormat, Policy, Signer};
 use crate::oci::{Scope, UnixTime};
 use crate::report::ScopeOrigin;
 use crate::settings::{SettingsError, SettingsStamp};
@@ -32,6 +32,11 @@ pub trait Inputs: Send + Sync {
     /// # Errors
     /// Says why the key cannot be used.
     fn signer(&self, name: Option<&str>) -> Result<Arc<dyn Signer>, SettingsError>;
+    /// Returns the format of signatures for requests that name none.
+    ///
+    /// # Errors
+    /// Says why the preferences cannot be read.
+    fn signature_format(&self) -> Result<EnvelopeFormat, SettingsError>;
     /// Returns the present time.
     fn now(&self) -> UnixTime;
 }

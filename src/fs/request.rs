@@ -11,6 +11,8 @@ use crate::signing::{Children, Repeat, Request};
 pub(super) struct Asking {
     /// The name of the key; none for the default one.
     pub(super) key: Option<String>,
+    /// The format; none for the preferred one.
+    pub(super) format: Option<EnvelopeFormat>,
     /// What is to be signed.
     pub(super) request: Request,
 }
@@ -20,6 +22,7 @@ impl Asking {
     pub(super) fn touch() -> Self {
         Self {
             key: None,
+            format: None,
             request: Request {
                 images: Selection::All,
                 format: EnvelopeFormat::Jws,
@@ -56,8 +59,8 @@ impl Asking {
                 request.images = Selection::Tag(tag.to_owned());
             }
             Some(("key", name)) if !name.is_empty() => self.key = Some(name.to_owned()),
-            Some(("format", "jws")) => request.format = EnvelopeFormat::Jws,
-            Some(("format", "cose")) => request.format = EnvelopeFormat::Cose,
+            Some(("format", "jws")) => self.format = Some(EnvelopeFormat::Jws),
+            Some(("format", "cose")) => self.format = Some(EnvelopeFormat::Cose),
             Some(("expiry", text)) => {
                 let seconds = duration_seconds(text)
                     .ok_or_else(|| format!("{text:?} is not a duration such as 24h"))?;
@@ -113,7 +116,7 @@ mod tests {
         let asking = Asking::parse(line).unwrap().unwrap();
         assert_eq!(asking.key.as_deref(), Some("k"));
         assert_eq!(asking.request.images, Selection::Tag("v1".to_owned()));
-        assert_eq!(asking.request.format, EnvelopeFormat::Cose);
+        assert_eq!(asking.format, Some(EnvelopeFormat::Cose));
         assert_eq!(asking.request.expiry_seconds, Some(5400));
         assert_eq!(asking.request.children, Children::Recursive);
         assert_eq!(asking.request.repeat, Repeat::Another);

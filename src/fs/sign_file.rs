@@ -106,6 +106,15 @@ impl Fs {
             .map_err(|error| FsError::NoKey {
                 reason: chain(&error),
             })?;
+        asking.request.format = match asking.format {
+            Some(format) => format,
+            None => self
+                .inputs
+                .signature_format()
+                .map_err(|error| FsError::NoKey {
+                    reason: chain(&error),
+                })?,
+        };
         let progress = Limited {
             until: Instant::now().checked_add(HASHING_LIMIT),
         };

@@ -19,7 +19,9 @@ use super::workers::lock;
 use super::*;
 use crate::audit::{PolicyState, Trust};
 use crate::layout::{Directory, Memory};
-use crate::notary::{Anchors, Certificate, LocalSigner, Policy, PrivateKey, Signer, StoreName};
+use crate::notary::{
+    Anchors, Certificate, EnvelopeFormat, LocalSigner, Policy, PrivateKey, Signer, StoreName,
+};
 use crate::oci::{Digest, NoProgress, Scope, UnixTime};
 use crate::report::{PolicyId, PolicyOrigin, ScopeOrigin, Verdict};
 use crate::settings::{SettingsError, SettingsStamp};
@@ -105,6 +107,10 @@ impl Inputs for Fixed {
         Anchors {
             stores: names.map(store).collect::<BTreeMap<_, _>>(),
         }
+    }
+
+    fn signature_format(&self) -> Result<EnvelopeFormat, SettingsError> {
+        Ok(EnvelopeFormat::Jws)
     }
 
     fn signer(&self, _name: Option<&str>) -> Result<Arc<dyn Signer>, SettingsError> {

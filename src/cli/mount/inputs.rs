@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::trust;
 use crate::fs::{ConfiguredTrust, Inputs};
-use crate::notary::{Anchors, Policy, Signer};
+use crate::notary::{Anchors, EnvelopeFormat, Policy, Signer};
 use crate::oci::UnixTime;
 use crate::settings::{self, ConfigDir, SettingsError, SettingsStamp, StampTaker};
 
@@ -39,6 +39,11 @@ impl Inputs for Configured {
     fn signer(&self, name: Option<&str>) -> Result<Arc<dyn Signer>, SettingsError> {
         let (signer, _warnings) = settings::load_signer(&self.config, name)?;
         Ok(Arc::new(signer))
+    }
+
+    fn signature_format(&self) -> Result<EnvelopeFormat, SettingsError> {
+        let preferences = settings::read_preferences(&self.config)?;
+        Ok(preferences.signature_format.unwrap_or(EnvelopeFormat::Jws))
     }
 
     fn now(&self) -> UnixTime {
