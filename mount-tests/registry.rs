@@ -2,8 +2,11 @@
 //!
 //! It checks what it is sent as strictly as the strictest registry at hand does, and can behave like the oddest.
 
-pub(crate) mod handlers;
-pub(crate) mod http;
+mod blobs;
+mod conformance;
+mod handlers;
+mod http;
+mod manifests;
 pub(crate) mod store;
 
 use std::net::{TcpListener, TcpStream};
@@ -49,6 +52,16 @@ pub(crate) struct Behaviour {
     pub(crate) forget_tag_after: Option<usize>,
     /// What the token server is called, where it is not this registry.
     pub(crate) realm: Option<String>,
+    /// Whether a manifest put by digest may bring tags along (`?tag=`).
+    pub(crate) tag_parameter: bool,
+    /// Whether `If-Match` is honoured.
+    pub(crate) arbitrates: bool,
+    /// Whether bodies without a length are taken; the program under test never sends any.
+    pub(crate) takes_streams: bool,
+    /// Whether blobs are mounted although no repository is named.
+    pub(crate) mounts_anonymously: bool,
+    /// Whether the referrers API answers `NAME_UNKNOWN` for a repository that is not there yet.
+    pub(crate) names_are_unknown: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +106,11 @@ impl Default for Behaviour {
             lists_nothing: false,
             forget_tag_after: None,
             realm: None,
+            tag_parameter: false,
+            arbitrates: false,
+            takes_streams: false,
+            mounts_anonymously: false,
+            names_are_unknown: false,
         }
     }
 }
@@ -313,7 +331,14 @@ impl State {
 /// Answers requests of one connection until it closes.
 fn serve(state: &State, stream: TcpStream) {
     let mut wire = Wire::new(stream);
-    while let Some(head) = wire.head() {
+    while let Some(mut head) = wire.head() {
+        assert!(
+            !head.is_chunked || state.behaviour().takes_streams,
+            "registries want lengths: {head:?}"
+        );
+        if head.is_chunked && !wire.take_chunks(&mut head) {
+            return;
+        }
         let fault = state.fault(&head.method, &head.target);
         let mut logged = Logged {
             method: head.method.clone(),

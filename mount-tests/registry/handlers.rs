@@ -1,14 +1,11 @@
-//! What the test registry answers.
+//! Who is let in to the test registry, and which handler a request goes to.
 
-use std::sync::atomic::Ordering;
-
-use serde_json::{Value, json};
+use serde_json::json;
 use signetfs::oci::Digest;
-use signetfs::oci::media_type::IMAGE_INDEX;
 
 use super::http::{Head, Reply};
 use super::store::Repository;
-use super::{Behaviour, DigestHeader, Login, State, SubjectHeader};
+use super::{Behaviour, DigestHeader, Login, State};
 
 /// `user:secret`.
 const BASIC: &str = "Basic dXNlcjpzZWNyZXQ=";
@@ -93,15 +90,24 @@ pub(crate) fn handle(
                 discoverable: None,
             };
             if act == Act::Blob && head.method == "POST" {
-                let from = request
-                    .parameter("from")
-                    .and_then(|from| repositories.get(from))
-                    .cloned();
+                let from = match request.parameter("from") {
+                    Some(from) => repositories.get(from),
+                    None if behaviour.mounts_anonymously => {
+                        let digest = request.parameter("mount").unwrap_or_default();
+                        repositories
+                            .values()
+                            .find(|repository| repository.blobs.contains_key(digest))
+                    }
+                    None => None,
+                }
+                .cloned();
                 let repository = repositories.entry(name.to_owned()).or_default();
-                return (request.open(repository, from.as_ref()), None);
+                return (request.open_upload(repository, from.as_ref()), None);
             }
             let reply = match repositories.get_mut(name) {
-                None if act == Act::Referrers && !behaviour.referrers_api => Reply::new(404),
+                None if act == Act::Referrers && !behaviour.names_are_unknown => {
+                    request.act(act, &mut Repository::default())
+                }
                 None if head.method == "GET" || head.method == "HEAD" => {
                     Reply::error(404, "NAME_UNKNOWN")
                 }
@@ -120,14 +126,16 @@ enum Act {
     Blob,
     Manifest,
     Referrers,
+    Tags,
 }
 
-const PARTS: [(&str, Act); 5] = [
+const PARTS: [(&str, Act); 6] = [
     ("/blobs/uploads/session-", Act::Upload),
     ("/blobs/uploads/", Act::Blob),
     ("/blobs/", Act::Blob),
     ("/manifests/", Act::Manifest),
     ("/referrers/", Act::Referrers),
+    ("/tags/list", Act::Tags),
 ];
 
 fn token(state: &State, head: &Head, behaviour: &Behaviour) -> Reply {
@@ -149,23 +157,30 @@ fn token(state: &State, head: &Head, behaviour: &Behaviour) -> Reply {
     }
 }
 
-struct Request<'a> {
-    state: &'a State,
-    behaviour: &'a Behaviour,
-    head: &'a Head,
-    rest: &'a str,
+/// Is a request for a repository.
+pub(super) struct Request<'a> {
+    pub(super) state: &'a State,
+    pub(super) behaviour: &'a Behaviour,
+    pub(super) head: &'a Head,
+    pub(super) rest: &'a str,
     query: &'a [(String, String)],
-    body: &'a [u8],
-    whole: bool,
-    name: &'a str,
-    discoverable: Option<Vec<String>>,
+    pub(super) body: &'a [u8],
+    pub(super) whole: bool,
+    pub(super) name: &'a str,
+    pub(super) discoverable: Option<Vec<String>>,
 }
 
 impl Request<'_> {
-    fn parameter(&self, name: &str) -> Option<&str> {
+    /// Returns the first parameter with this name.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters(name).next()
+    }
+
+    /// Returns every parameter with this name.
+    pub(super) fn parameters(&self, name: &str) -> impl Iterator<Item = &str> {
         self.query
             .iter()
-            .find(|(known, _)| known == name)
+            .filter(move |(known, _)| known == name)
             .map(|(_, value)| value.as_str())
     }
 
@@ -173,247 +188,18 @@ impl Request<'_> {
         match (act, self.head.method.as_str()) {
             (Act::Upload, _) => self.upload(repository),
             (Act::Blob, "GET" | "HEAD") => self.blob(repository),
+            (Act::Blob, "DELETE") => self.delete_blob(repository),
             (Act::Manifest, "GET" | "HEAD") => self.manifest(repository),
             (Act::Manifest, "PUT") => self.put_manifest(repository),
+            (Act::Manifest, "DELETE") => self.delete_manifest(repository),
             (Act::Referrers, "GET") => self.referrers(repository),
+            (Act::Tags, "GET") => self.tags(repository),
             _ => Reply::error(405, "UNSUPPORTED"),
         }
     }
 
-    fn blob(&self, repository: &Repository) -> Reply {
-        let Some(bytes) = repository.blobs.get(self.rest) else {
-            return Reply::error(404, "BLOB_UNKNOWN");
-        };
-        let range = self.head.header("range").filter(|_| self.behaviour.resumes);
-        let start = range.and_then(|range| {
-            range
-                .strip_prefix("bytes=")?
-                .strip_suffix('-')?
-                .parse::<usize>()
-                .ok()
-        });
-        let (status, body) = match start {
-            Some(start) => (206, &bytes[start..]),
-            None => (200, bytes.as_slice()),
-        };
-        let mut reply = Reply {
-            body: body.to_vec(),
-            ..Reply::new(status)
-        }
-        .with("content-length", body.len().to_string());
-        if let Some(start) = start {
-            reply = reply.with(
-                "content-range",
-                format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len()),
-            );
-        }
-        self.digested(reply, self.rest)
-    }
-
-    /// Opens an upload, or mounts.
-    fn open(&self, repository: &mut Repository, from: Option<&Repository>) -> Reply {
-        let mounted = self
-            .parameter("mount")
-            .and_then(|digest| Some((digest, from?.blobs.get(digest)?)));
-        if let Some((digest, bytes)) = mounted {
-            repository.blobs.insert(digest.to_owned(), bytes.clone());
-            return self
-                .digested(Reply::new(201), digest)
-                .with("location", format!("/v2/{}/blobs/{digest}", self.name));
-        }
-        let id = self.state.next_number().to_string();
-        repository.uploads.insert(id.clone(), Vec::new());
-        let mut reply = Reply::new(202).with("location", self.location(&id));
-        if let Some(least) = self.behaviour.chunk_min {
-            reply = reply.with("oci-chunk-min-length", least.to_string());
-        }
-        reply
-    }
-
-    fn location(&self, id: &str) -> String {
-        let path = format!("/v2/{}/blobs/uploads/session-{id}?_state=a%2Fb", self.name);
-        match &self.behaviour.uploads_at {
-            Some(other) if !self.behaviour.redirects => format!("http://{other}{path}"),
-            _ => path,
-        }
-    }
-
-    fn upload(&self, repository: &mut Repository) -> Reply {
-        let Some(kept) = repository.uploads.get_mut(self.rest) else {
-            return Reply::error(404, "BLOB_UPLOAD_UNKNOWN");
-        };
-        let range = format!("0-{}", kept.len().saturating_sub(1));
-        match self.head.method.as_str() {
-            "GET" if self.behaviour.resumes => Reply::new(204)
-                .with("location", self.location(self.rest))
-                .with("range", range),
-            "GET" => Reply::error(404, "BLOB_UPLOAD_INVALID"),
-            "DELETE" => {
-                repository.uploads.remove(self.rest);
-                Reply::new(204)
-            }
-            "PATCH" => {
-                let start = self
-                    .head
-                    .header("content-range")
-                    .and_then(|range| range.split('-').next())
-                    .and_then(|start| start.parse().ok())
-                    .unwrap_or(kept.len());
-                if start != kept.len() {
-                    return Reply::error(416, "RANGE_INVALID").with("range", range);
-                }
-                kept.extend(self.body);
-                let range = format!("0-{}", kept.len().saturating_sub(1));
-                Reply::new(202)
-                    .with("location", self.location(self.rest))
-                    .with("range", range)
-            }
-            "PUT" => {
-                kept.extend(self.body);
-                if !self.whole {
-                    return Reply::error(400, "SIZE_INVALID");
-                }
-                let digest: Digest = self
-                    .parameter("digest")
-                    .unwrap_or_default()
-                    .parse()
-                    .unwrap();
-                let bytes = repository.uploads.remove(self.rest).unwrap_or_default();
-                if !digest.matches(&bytes) {
-                    return Reply::error(400, "DIGEST_INVALID");
-                }
-                repository.blobs.insert(digest.to_string(), bytes);
-                self.digested(Reply::new(201), &digest.to_string())
-            }
-            _ => Reply::error(405, "UNSUPPORTED"),
-        }
-    }
-
-    fn manifest(&self, repository: &Repository) -> Reply {
-        match repository.manifest(self.rest) {
-            None => Reply::error(404, "MANIFEST_UNKNOWN"),
-            Some((digest, (media_type, bytes))) => self
-                .digested(
-                    Reply {
-                        body: bytes.clone(),
-                        ..Reply::new(200)
-                    },
-                    digest,
-                )
-                .with("content-type", media_type.as_str())
-                .with("content-length", bytes.len().to_string())
-                .with("etag", format!("\"{digest}\"")),
-        }
-    }
-
-    fn put_manifest(&mut self, repository: &mut Repository) -> Reply {
-        let digest = Digest::of(self.body).to_string();
-        let Ok(document) = serde_json::from_slice::<Value>(self.body) else {
-            return Reply::error(400, "MANIFEST_INVALID");
-        };
-        let is_tag = !self.rest.contains(':');
-        if !self.whole || !is_tag && self.rest != digest {
-            return Reply::error(400, "DIGEST_INVALID");
-        }
-        if self.body.len() > 4 << 20 {
-            return Reply::error(413, "SIZE_INVALID");
-        }
-        if let Some(part) = repository.missing_part(&document) {
-            return Reply { body: json!({"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "unknown", "detail": part}]}).to_string().into_bytes(), ..Reply::new(400) };
-        }
-        let is_list = self.rest.starts_with("sha256-");
-        let taken = repository
-            .tags
-            .get(self.rest)
-            .is_some_and(|present| *present != digest);
-        if is_tag && self.behaviour.immutable_tags && taken {
-            return Reply::error(400, "TAG_INVALID");
-        }
-        let media_type = self
-            .head
-            .header("content-type")
-            .unwrap_or_default()
-            .to_owned();
-        assert!(
-            document
-                .get("mediaType")
-                .is_none_or(|own| *own == media_type),
-            "{media_type}: {document}"
-        );
-        repository
-            .manifests
-            .insert(digest.clone(), (media_type, self.body.to_vec()));
-        if is_tag {
-            let writes = self
-                .state
-                .tag_writes
-                .fetch_add(usize::from(is_list), Ordering::SeqCst);
-            let forgotten = is_list
-                && self
-                    .behaviour
-                    .forget_tag_after
-                    .is_some_and(|after| writes >= after);
-            if !forgotten {
-                repository.tags.insert(self.rest.to_owned(), digest.clone());
-            }
-            if !is_list {
-                self.discoverable =
-                    Some(repository.discoverable(&digest, self.behaviour.referrers_api));
-            }
-        }
-        let mut reply = self.digested(Reply::new(201), &digest);
-        if self.behaviour.manifest_location {
-            reply = reply.with("location", format!("/v2/{}/manifests/{digest}", self.name));
-        }
-        match (
-            document["subject"]["digest"].as_str(),
-            self.behaviour.subject_header,
-        ) {
-            (Some(subject), SubjectHeader::Right) if self.behaviour.referrers_api => {
-                reply.with("oci-subject", subject)
-            }
-            (Some(subject), SubjectHeader::Fake) => reply.with("oci-subject", subject),
-            _ => reply,
-        }
-    }
-
-    fn referrers(&self, repository: &Repository) -> Reply {
-        if !self.behaviour.referrers_api {
-            return Reply {
-                body: b"404 page not found\n".to_vec(),
-                ..Reply::new(404)
-            };
-        }
-        let all = match self.behaviour.lists_nothing {
-            true => Vec::new(),
-            false => repository.referrers(self.rest),
-        };
-        let start: usize = self
-            .parameter("start")
-            .map_or(0, |text| text.parse().unwrap());
-        let end = start.saturating_add(self.behaviour.page).min(all.len());
-        let page = all.get(start..end).unwrap_or_default();
-        let body = json!({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": page})
-            .to_string()
-            .into_bytes();
-        let reply = Reply {
-            body,
-            ..Reply::new(200)
-        }
-        .with("content-type", IMAGE_INDEX);
-        match end < all.len() {
-            true => reply.with(
-                "link",
-                format!(
-                    "</v2/{}/referrers/{}?start={end}>; rel=\"next\"",
-                    self.name, self.rest
-                ),
-            ),
-            false => reply,
-        }
-    }
-
-    fn digested(&self, reply: Reply, digest: &str) -> Reply {
+    /// Names the digest in an answer, as the registry behaves.
+    pub(super) fn digested(&self, reply: Reply, digest: &str) -> Reply {
         match self.behaviour.digest_header {
             DigestHeader::Right => reply.with("docker-content-digest", digest),
             DigestHeader::Missing => reply,

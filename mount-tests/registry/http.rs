@@ -14,6 +14,10 @@ pub(crate) struct Head {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) length: usize,
+    /// Whether the body comes without a length.
+    pub(crate) is_chunked: bool,
+    /// The body, where it came so.
+    unchunked: Vec<u8>,
     headers: Vec<(String, String)>,
 }
 
@@ -112,16 +116,34 @@ impl Wire {
             method,
             target,
             length: 0,
+            is_chunked: false,
+            unchunked: Vec::new(),
             headers,
         };
-        assert!(
-            head.header("transfer-encoding").is_none(),
-            "registries want lengths: {head:?}"
-        );
+        head.is_chunked = head.header("transfer-encoding").is_some();
         head.length = head
             .header("content-length")
             .map_or(0, |text| text.parse().unwrap());
         Some(head)
+    }
+
+    /// Reads a body without a length; false where it ends early.
+    pub(crate) fn take_chunks(&mut self, head: &mut Head) -> bool {
+        loop {
+            let size = self
+                .line()
+                .and_then(|line| usize::from_str_radix(&line, 16).ok());
+            let Some(size) = size else { return false };
+            let mut chunk = vec![0; size];
+            if self.reader.read_exact(&mut chunk).is_err() || self.line().is_none() {
+                return false;
+            }
+            head.unchunked.extend(chunk);
+            head.length = head.unchunked.len();
+            if size == 0 {
+                return true;
+            }
+        }
     }
 
     fn line(&mut self) -> Option<String> {
@@ -142,6 +164,9 @@ impl Wire {
         {
             return (Vec::new(), false);
         }
+        if head.is_chunked {
+            return (head.unchunked.clone(), true);
+        }
         let wanted = share.map_or(head.length, |share| head.length * share / 100);
         let mut bytes = Vec::new();
         let mut limited = (&mut self.reader).take(wanted as u64);
@@ -152,7 +177,7 @@ impl Wire {
 
     /// Reads a body that nobody wants.
     pub(crate) fn skip_body(&mut self, head: &Head) {
-        if !head.expects_continue() {
+        if !head.expects_continue() && !head.is_chunked {
             let mut limited = (&mut self.reader).take(head.length as u64);
             let _ = io::copy(&mut limited, &mut io::sink());
         }

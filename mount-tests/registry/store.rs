@@ -75,8 +75,13 @@ impl Repository {
     pub(crate) fn missing_part(&self, document: &Value) -> Option<String> {
         let digest = |value: &Value| value["digest"].as_str().map(str::to_owned);
         let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();
+        let is_kept = |layer: &Value| {
+            let media_type = layer["mediaType"].as_str().unwrap_or_default();
+            !media_type.contains("nondistributable")
+        };
         let blobs: Vec<Value> = list("layers")
             .into_iter()
+            .filter(is_kept)
             .chain(document.get("config").cloned())
             .collect();
         let lacks_blob = blobs
