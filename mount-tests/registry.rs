@@ -5,7 +5,7 @@
 mod blobs;
 mod conformance;
 mod handlers;
-mod http;
+pub(crate) mod http;
 mod manifests;
 pub(crate) mod store;
 

@@ -1,6 +1,7 @@
 //! `signetfs sync`: no signature is lost, nothing unsigned is ever visible, whatever the registry does.
 
 mod auth;
+mod doors;
 mod faults;
 mod kill;
 mod peers;
@@ -362,6 +363,21 @@ fn mounts_blobs_from_another_repository() {
 }
 
 #[test]
+fn takes_a_mount_that_nobody_asked_for() {
+    let made = signed();
+    let registry = Registry::start(Behaviour {
+        mounts_anonymously: true,
+        ..Behaviour::default()
+    });
+    for (name, sent) in [("first", 6), ("second", 0)] {
+        let ran = sync(&made.user, "hello:v1", &registry.at(name), &[]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(ran.json()["blobs"]["sent"], sent, "{ran:?}");
+        assert_complete(&made, &registry, name);
+    }
+}
+
+#[test]
 fn dry_run_writes_nothing_and_says_what_it_would() {
     let made = signed();
     let registry = Registry::start(Behaviour {
@@ -424,6 +440,64 @@ fn tags_are_moved_only_as_allowed() {
         0
     );
     assert_complete(&made, &registry, "app");
+}
+
+#[test]
+fn several_tags_go_with_one_request_where_the_registry_can() {
+    for (tag_parameter, puts) in [(true, 1), (false, 4)] {
+        let made = signed();
+        let layout = made.user.path("hello");
+        let mut index = layouts::index(&layout);
+        let entries = index["manifests"].as_array_mut().unwrap();
+        let named = entries
+            .iter()
+            .find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == "v1")
+            .unwrap()
+            .clone();
+        for tag in ["latest", "v1.0"] {
+            let mut entry = named.clone();
+            entry["annotations"]["org.opencontainers.image.ref.name"] = tag.into();
+            entries.push(entry);
+        }
+        std::fs::write(layout.join("index.json"), index.to_string()).unwrap();
+        let registry = Registry::start(Behaviour {
+            tag_parameter,
+            ..Behaviour::default()
+        });
+        let ran = sync(&made.user, "hello", &registry.at("app"), &[]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_complete(&made, &registry, "app");
+        let log = registry.take_log();
+        assert_signed_when_tagged(&made, &log);
+        let repository = registry.repository("app");
+        for tag in ["v1", "latest", "v1.0"] {
+            assert_eq!(repository.tags.get(tag), Some(&made.image.digest), "{tag}");
+        }
+        let is_tagging = |entry: &&Logged| {
+            entry.method == "PUT"
+                && entry.target.contains("/manifests/")
+                && (entry.target.contains("tag=") || !entry.target.contains("sha256:"))
+        };
+        assert_eq!(log.iter().filter(is_tagging).count(), puts, "{log:?}");
+        // A refusal of all is told of the one tag that cannot be moved.
+        let other = layouts::Layout::new(&made.user.path("other")).image("v1", "other");
+        registry.change("app", |repository| {
+            repository.tags.remove("latest");
+            repository
+                .tags
+                .insert("v1.0".to_owned(), other.digest.clone());
+            repository
+                .tags
+                .insert("v1".to_owned(), other.digest.clone());
+            repository
+                .manifests
+                .insert(other.digest.clone(), ("x/y".to_owned(), b"{}".to_vec()));
+        });
+        registry.behave(|behaviour| behaviour.immutable_tags = true);
+        let ran = sync(&made.user, "hello", &registry.at("app"), &[]);
+        assert!(ran.error(34).contains("v1"), "{ran:?}");
+        assert_eq!(registry.repository("app").tags["v1"], other.digest);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Not here: credentials, redirects and anything a registry means by an answer (`registry`).
 
+pub mod certificate_folders;
 pub mod client;
 pub mod date;
 pub mod proxy;
@@ -9,7 +10,9 @@ pub mod retry;
 pub mod tls;
 pub mod url;
 
-pub use client::{Body, Client, ClientOptions, Failure, HttpError, Method, Request, Response};
+pub use client::{
+    Body, Client, ClientOptions, Distrust, Failure, HttpError, Method, Request, Response,
+};
 pub use retry::{Patience, Wait};
-pub use tls::{TlsError, TlsFiles, TlsOptions};
+pub use tls::{Authorities, TlsError, TlsFiles, TlsOptions};
 pub use url::{Origin, Scheme, Url, UrlError};

@@ -1,189 +1,211 @@
 //! Real registries, and the real verifier at the other end.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
-
+use super::doors::{ALL, Door, House, Program, certificate, issue, peer, start};
 use super::{Signed, signed_buildx, sync};
 use crate::support::layouts;
-use crate::support::{Ran, User, tool};
+use crate::support::{User, tool};
 
-/// Is a registry program that runs until the value ends.
-pub(super) struct Served {
-    child: Child,
-    pub(super) address: String,
-    folder: tempfile::TempDir,
-}
+const PLAIN: &str = "--plain-http";
+const NOTATION_PLAIN: &str = "--insecure-registry";
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+#[test]
+fn nothing_is_lost_in_the_clear() {
+    for program in ALL {
+        goes_there_and_back(program, Door::Open);
     }
-}
-
-/// Tells which registry is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Program {
-    /// distribution v3.
-    V3,
-    /// Debian's docker-registry 2.8.2.
-    Debian,
-    /// With the referrers API.
-    Referrers,
-}
-
-pub(super) const ALL: [Program; 3] = [Program::V3, Program::Debian, Program::Referrers];
-
-/// Starts a registry; `more` is added below `http:` of its configuration and after it.
-pub(super) fn start(program: Program, more: &str) -> Option<Served> {
-    let path = tool(match program {
-        Program::V3 => "registry-v3",
-        Program::Debian => "docker-registry",
-        Program::Referrers => "registry-referrers",
-    })?;
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = std::process::Command::new(path);
-    if program != Program::Referrers {
-        let config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n  secret: x\n{more}",
-            folder.path().join("data").display()
-        );
-        let file = folder.path().join("config.yml");
-        std::fs::write(&file, config).unwrap();
-        command.arg("serve").arg(file);
-    }
-    command
-        .env("OTEL_TRACES_EXPORTER", "none")
-        .stdin(Stdio::null());
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    command.stdout(log.try_clone().unwrap()).stderr(log);
-    let child = command.spawn().unwrap();
-    let mut served = Served {
-        child,
-        address: String::new(),
-        folder,
-    };
-    for _ in 0..2000 {
-        let file = std::fs::File::open(served.folder.path().join("log")).unwrap();
-        let line = BufReader::new(file)
-            .lines()
-            .map_while(Result::ok)
-            .find(|line| line.contains("listening on "));
-        if let Some((_, rest)) = line
-            .as_deref()
-            .and_then(|line| line.split_once("listening on "))
-        {
-            served.address = rest
-                .chars()
-                .take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'))
-                .collect();
-            return Some(served);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    let log = std::fs::read_to_string(served.folder.path().join("log")).unwrap();
-    panic!("{program:?} does not listen: {log}");
-}
-
-pub(super) fn peer(user: &User, program: &Path, arguments: &[&str]) -> Ran {
-    let mut command = user.program(program);
-    command
-        .env("NOTATION_CONFIG", user.config())
-        .args(arguments);
-    Ran::of(command.output().unwrap())
-}
-
-/// Checks that notation lists and verifies all signatures there, and that oras brings them back whole.
-#[track_caller]
-fn assert_found_by_peers(made: &Signed, target: &str) {
-    let (Some(notation), Some(oras)) = (tool("notation-peer"), tool("oras")) else {
-        return;
-    };
-    let reference = format!("{target}:v1");
-    let listed = peer(&made.user, &notation, &["list", "--plain-http", &reference]);
-    assert_eq!(listed.code, 0, "{listed:?}");
-    for signature in &made.signatures {
-        assert!(listed.stdout.contains(signature.as_str()), "{listed:?}");
-    }
-    let verified = peer(
-        &made.user,
-        &notation,
-        &["verify", "--plain-http", &reference],
-    );
-    assert_eq!(verified.code, 0, "{verified:?}");
-    for platform in &made.image.platforms {
-        let reference = format!("{target}@{platform}");
-        let verified = peer(
-            &made.user,
-            &notation,
-            &["verify", "--plain-http", &reference],
-        );
-        assert_eq!(verified.code, 0, "{platform}: {verified:?}");
-    }
-    let back = made.user.path("back");
-    let copied = peer(
-        &made.user,
-        &oras,
-        &[
-            "cp",
-            "-r",
-            "--from-plain-http",
-            "--to-oci-layout",
-            &reference,
-            "back:v1",
-        ],
-    );
-    assert_eq!(copied.code, 0, "{copied:?}");
-    let again = made
-        .user
-        .run(&["verify", "--json", "--scope", "local/hello", "back:v1"]);
-    assert_eq!(again.code, 0, "{again:?}");
-    let signatures = made.user.run(&["list", "--json", "back:v1"]).json();
-    assert_eq!(
-        signatures["images"][0]["signatures"]
-            .as_array()
-            .unwrap()
-            .len(),
-        made.signatures.len()
-    );
-    std::fs::remove_dir_all(back).unwrap();
 }
 
 #[test]
-fn notation_and_oras_find_everything_in_real_registries() {
+fn nothing_is_lost_behind_tls_and_a_password() {
     for program in ALL {
-        let Some(served) = start(program, "") else {
+        goes_there_and_back(program, Door::Password);
+    }
+}
+
+#[test]
+fn nothing_is_lost_behind_a_token_server() {
+    // The third registry knows no tokens; the tests' own has both tokens and the referrers API.
+    for program in [Program::V3, Program::Debian] {
+        goes_there_and_back(program, Door::Token);
+    }
+}
+
+/// Pushes an image of buildx's shape, and has the peers find everything; then the other way round.
+fn goes_there_and_back(program: Program, door: Door) {
+    let made = signed_buildx();
+    let Some(house) = House::open(&made.user, program, door) else {
+        return;
+    };
+    let target = house.at("team/hello");
+    let reference = format!("{target}:v1");
+    let ran = house.signetfs(&["sync", "--json", "hello:v1", &reference], PLAIN);
+    assert_eq!(ran.code, 0, "{program:?} {door:?}: {ran:?}");
+    assert!(!format!("{ran:?}").contains("secret"), "{ran:?}");
+    let again = house.signetfs(&["sync", "--json", "hello:v1", &reference], PLAIN);
+    assert_eq!(again.json()["upToDate"], true, "{again:?}");
+    // Three requests and one for each subject; a token server's door takes one more to open, and its token one.
+    let subjects = made.image.platforms.len() as u64 + 1;
+    let entering = match door {
+        Door::Open => 0,
+        Door::Password | Door::Token => 1,
+    };
+    let requests = again.json()["requests"].as_u64().unwrap();
+    assert!(
+        requests <= 3 + subjects + entering,
+        "{program:?} {door:?}: {requests}"
+    );
+    let verified = house.signetfs(&["verify", &reference], NOTATION_PLAIN);
+    assert_eq!(verified.code, 0, "{program:?} {door:?}: {verified:?}");
+    found_by_notation(&made, &house, &target);
+    brought_back_by_oras(&made, &house, &reference);
+    pulled_by_skopeo(&made, &house, &reference);
+    pulled_by_us(&made, &house, &reference);
+    signed_and_pushed_by_peers(&made, &house);
+}
+
+/// Checks that notation lists every signature there and verifies the image and its platforms.
+#[track_caller]
+fn found_by_notation(made: &Signed, house: &House<'_>, target: &str) {
+    let Some(notation) = tool("notation-peer") else {
+        return;
+    };
+    let run = |command: &str, reference: &str| {
+        let ran = match house.plain() {
+            true => house.peer(&notation, &[command, "--plain-http", reference], &[]),
+            false => house.peer(&notation, &[command, reference], &[]),
+        };
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran
+    };
+    let listed = run("list", &format!("{target}:v1"));
+    for signature in &made.signatures {
+        assert!(listed.stdout.contains(signature.as_str()), "{listed:?}");
+    }
+    run("verify", &format!("{target}:v1"));
+    for platform in &made.image.platforms {
+        run("verify", &format!("{target}@{platform}"));
+    }
+}
+
+/// Checks that oras brings everything back, and that it verifies here.
+#[track_caller]
+fn brought_back_by_oras(made: &Signed, house: &House<'_>, reference: &str) {
+    let Some(oras) = tool("oras") else { return };
+    let back = ["cp", "-r", "--to-oci-layout", reference, "back:v1"];
+    let copied = house.peer(&oras, &back, &["--from-plain-http"]);
+    assert_eq!(copied.code, 0, "{copied:?}");
+    let again = ["verify", "--json", "--scope", "local/hello", "back:v1"];
+    let again = made.user.run(&again);
+    assert_eq!(again.code, 0, "{again:?}");
+    let listed = made.user.run(&["list", "--json", "back:v1"]).json();
+    let signatures = listed["images"][0]["signatures"].as_array().unwrap();
+    assert_eq!(signatures.len(), made.signatures.len());
+}
+
+/// Checks that skopeo pulls the image with the same digest.
+#[track_caller]
+fn pulled_by_skopeo(made: &Signed, house: &House<'_>, reference: &str) {
+    let Some(skopeo) = tool("skopeo") else { return };
+    let source = format!("docker://{reference}");
+    let pull = [
+        "copy",
+        "--insecure-policy",
+        "--all",
+        "--preserve-digests",
+        &source,
+        "dir:skopeo",
+    ];
+    let pulled = house.peer(&skopeo, &pull, &["--src-tls-verify=false"]);
+    assert_eq!(pulled.code, 0, "{pulled:?}");
+    let manifest = std::fs::read(made.user.path("skopeo/manifest.json")).unwrap();
+    assert!(signetfs::oci::Digest::of(&manifest).to_string() == made.image.digest);
+}
+
+/// Checks that what we pull verifies here and by notation.
+#[track_caller]
+fn pulled_by_us(made: &Signed, house: &House<'_>, reference: &str) {
+    let ran = house.signetfs(&["sync", reference, "./pulled:v1"], PLAIN);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let again = ["verify", "--scope", "local/hello", "./pulled:v1"];
+    made.user.succeed(&again);
+    let Some(notation) = tool("notation-peer") else {
+        return;
+    };
+    let verify = ["verify", "--oci-layout", "--scope", "local/hello"];
+    let names = [
+        "pulled:v1".to_owned(),
+        format!("pulled@{}", made.image.platforms[0]),
+    ];
+    for name in names {
+        let arguments = [verify.as_slice(), &[&name]].concat();
+        let verified = peer(&made.user, &notation, &arguments);
+        assert_eq!(verified.code, 0, "{name}: {verified:?}");
+    }
+}
+
+/// Checks that we verify what oras pushed and notation signed, and that ours joins theirs.
+#[track_caller]
+fn signed_and_pushed_by_peers(made: &Signed, house: &House<'_>) {
+    let (Some(notation), Some(oras)) = (tool("notation-peer"), tool("oras")) else {
+        return;
+    };
+    let target = house.at("theirs/hello");
+    let reference = format!("{target}:v1");
+    let push = ["cp", "-r", "--from-oci-layout", "hello:v1", &reference];
+    let copied = house.peer(&oras, &push, &["--to-plain-http"]);
+    assert_eq!(copied.code, 0, "{copied:?}");
+    let plain: &[&str] = if house.plain() {
+        &["--plain-http"]
+    } else {
+        &[]
+    };
+    let by_digest = format!("{target}@{}", made.image.digest);
+    let sign = [&["sign"], plain, &[by_digest.as_str()]].concat();
+    let signed = house.peer(&notation, &sign, &[]);
+    assert_eq!(signed.code, 0, "{signed:?}");
+    let verified = house.signetfs(&["verify", &reference], NOTATION_PLAIN);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let listed = house.signetfs(&["list", "--json", &reference], NOTATION_PLAIN);
+    let signatures = listed.json()["images"][0]["signatures"].clone();
+    let expected = made.signatures.len() + 1;
+    assert_eq!(signatures.as_array().unwrap().len(), expected, "{listed:?}");
+    // Ours beside theirs: nothing of theirs is lost.
+    let pushed = house.signetfs(&["sync", "hello:v1", &reference], PLAIN);
+    assert_eq!(pushed.code, 0, "{pushed:?}");
+    let list = [&["list"], plain, &[reference.as_str()]].concat();
+    let listed = house.peer(&notation, &list, &[]);
+    assert_eq!(
+        listed.stdout.matches("sha256:").count(),
+        expected + 1,
+        "{listed:?}"
+    );
+}
+
+#[test]
+fn a_token_for_one_repository_opens_no_other() {
+    for program in [Program::V3, Program::Debian] {
+        let made = super::signed();
+        let Some(house) = House::open(&made.user, program, Door::Token) else {
             continue;
         };
-        let made = signed_buildx();
-        let target = format!("{}/team/hello", served.address);
-        let ran = sync(&made.user, "hello:v1", &format!("{target}:v1"), &[]);
-        assert_eq!(ran.code, 0, "{program:?}: {ran:?}");
-        assert_found_by_peers(&made, &target);
-        let again = sync(&made.user, "hello:v1", &format!("{target}:v1"), &[]);
-        assert_eq!(again.json()["upToDate"], true, "{program:?}: {again:?}");
-        let subjects = 3;
-        assert!(
-            again.json()["requests"].as_u64().unwrap() <= 3 + subjects,
-            "{program:?}: {again:?}"
-        );
-        if let Some(skopeo) = tool("skopeo") {
-            let inspected = peer(
-                &made.user,
-                &skopeo,
-                &[
-                    "inspect",
-                    "--raw",
-                    "--tls-verify=false",
-                    &format!("docker://{target}:v1"),
-                ],
-            );
-            assert_eq!(
-                signetfs::oci::Digest::of(inspected.stdout.as_bytes()).to_string(),
-                made.image.digest
-            );
-        }
+        let (first, second) = (house.at("first"), house.at("second"));
+        let ran = house.signetfs(&["sync", "hello:v1", &first], PLAIN);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        // Blobs are mounted from there: the token has to be good for both.
+        let mount = [
+            "sync",
+            "--json",
+            "--mount-from",
+            "first",
+            "hello:v1",
+            &second,
+        ];
+        let ran = house.signetfs(&mount, PLAIN);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(ran.json()["blobs"]["sent"], 0, "{ran:?}");
+        std::fs::remove_file(made.user.path("home/.docker/config.json")).unwrap();
+        let ran = house.signetfs(&["sync", "hello:v1", &second], PLAIN);
+        assert!(ran.error(30).contains("no credentials"), "{ran:?}");
     }
 }
 
@@ -204,38 +226,6 @@ fn finds_out_that_a_loopback_registry_speaks_plain_http() {
             assert_eq!(ran.code, 0, "{program:?} {host}: {ran:?}");
         }
     }
-}
-
-/// Makes a certificate for this machine.
-fn certificate(folder: &Path) -> Option<()> {
-    let openssl = tool("openssl")?;
-    let status = std::process::Command::new(openssl)
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args([
-            "-addext",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .arg("-keyout")
-        .arg(folder.join("tls.key"))
-        .arg("-out")
-        .arg(folder.join("tls.crt"))
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
-    Some(())
 }
 
 #[test]
@@ -298,63 +288,78 @@ fn speaks_tls_and_logs_in() {
 }
 
 #[test]
-fn accepts_what_the_peers_signed_and_pushed() {
-    for program in ALL {
-        let Some(served) = start(program, "") else {
-            continue;
-        };
-        let (Some(notation), Some(oras)) = (tool("notation-peer"), tool("oras")) else {
+fn says_what_is_wrong_with_a_certificate() {
+    let Some(openssl) = tool("openssl") else {
+        return;
+    };
+    let cases = [
+        ("IP:127.0.0.1", "CA:TRUE", "--ca-file", "CA:FALSE"),
+        ("DNS:other.example", "CA:FALSE", "--ca-file", "by a name"),
+        ("IP:127.0.0.1", "CA:FALSE", "", "--ca-file"),
+    ];
+    for (name, kind, flag, hint) in cases {
+        let made = super::signed();
+        let folder = made.user.path("tls");
+        std::fs::create_dir(&folder).unwrap();
+        issue(&openssl, &folder, name, kind);
+        let place = |name: &str| folder.join(name).display().to_string();
+        let (certificate, key) = (place("tls.crt"), place("tls.key"));
+        let more = format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
+        let Some(served) = start(Program::V3, &more) else {
             return;
         };
-        let made = signed_buildx();
-        let target = format!("{}/hello", served.address);
-        let reference = format!("{target}:v1");
-        let copied = peer(
-            &made.user,
-            &oras,
-            &[
-                "cp",
-                "-r",
-                "--from-oci-layout",
-                "--to-plain-http",
-                "hello:v1",
-                &reference,
-            ],
-        );
-        assert_eq!(copied.code, 0, "{copied:?}");
-        let signed = peer(
-            &made.user,
-            &notation,
-            &[
-                "sign",
-                "--plain-http",
-                &format!("{target}@{}", made.image.digest),
-            ],
-        );
-        assert_eq!(signed.code, 0, "{signed:?}");
-        let verified = made
-            .user
-            .run(&["verify", "--insecure-registry", &reference]);
-        assert_eq!(verified.code, 0, "{program:?}: {verified:?}");
-        let listed = made
-            .user
-            .run(&["list", "--json", "--insecure-registry", &reference])
-            .json();
-        assert_eq!(
-            listed["images"][0]["signatures"].as_array().unwrap().len(),
-            made.signatures.len() + 1,
-            "{program:?}: {listed}"
-        );
-        // Ours beside theirs: nothing of theirs is lost.
-        let pushed = sync(&made.user, "hello:v1", &reference, &[]);
-        assert_eq!(pushed.code, 0, "{program:?}: {pushed:?}");
-        let listed = peer(&made.user, &notation, &["list", "--plain-http", &reference]);
-        assert_eq!(
-            listed.stdout.matches("sha256:").count(),
-            made.signatures.len() + 2,
-            "{program:?}: {listed:?}"
+        let target = format!("{}/hello:v1", served.address);
+        let mut arguments = vec!["sync", "--attempts", "1", "hello:v1", &target];
+        if !flag.is_empty() {
+            arguments.extend([flag, &certificate]);
+        }
+        let ran = made.user.run(&arguments);
+        ran.error(32);
+        let hints: Vec<&str> = ran
+            .stderr
+            .lines()
+            .filter(|line| line.contains("hint:"))
+            .collect();
+        assert!(
+            hints.len() == 1 && hints[0].contains(hint),
+            "{name} {kind}: {ran:?}"
         );
     }
+}
+
+#[test]
+fn shows_the_client_certificate_of_a_certs_folder() {
+    let Some(openssl) = tool("openssl") else {
+        return;
+    };
+    let made = super::signed();
+    let folder = made.user.path("tls");
+    std::fs::create_dir(&folder).unwrap();
+    issue(&openssl, &folder, "IP:127.0.0.1", "CA:FALSE");
+    let place = |name: &str| folder.join(name).display().to_string();
+    let (certificate, key) = (place("tls.crt"), place("tls.key"));
+    // The same certificate serves, and is shown and trusted as a client's.
+    let more = format!(
+        "  tls:\n    certificate: {certificate}\n    key: {key}\n    clientcas:\n      - {certificate}\n"
+    );
+    let Some(served) = start(Program::V3, &more) else {
+        return;
+    };
+    let target = format!("{}/hello:v1", served.address);
+    let known = made
+        .user
+        .path("config/docker/certs.d")
+        .join(&served.address);
+    std::fs::create_dir_all(&known).unwrap();
+    std::fs::copy(&certificate, known.join("ca.crt")).unwrap();
+    let sync = ["sync", "--attempts", "1", "hello:v1", &target];
+    made.user.run(&sync).error(32);
+    std::fs::copy(&certificate, known.join("client.cert")).unwrap();
+    let half = made.user.run(&sync);
+    assert!(half.error(1).contains("client.cert"), "{half:?}");
+    std::fs::copy(&key, known.join("client.key")).unwrap();
+    made.user.succeed(&sync);
+    made.user.succeed(&["sync", &target, "./back:v1"]);
 }
 
 #[test]

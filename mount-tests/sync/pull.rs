@@ -4,7 +4,7 @@ use serde_json::json;
 use signetfs::oci::Digest;
 use signetfs::oci::media_type::IMAGE_MANIFEST;
 
-use super::peers::{ALL, peer, start};
+use super::doors::{ALL, peer, start};
 use super::{Signed, signed, signed_buildx, signed_with, sync};
 use crate::registry::{Behaviour, Fault, Registry, What};
 use crate::support::layouts::{self, blob_path, index};

@@ -1,6 +1,6 @@
 //! Many writers of one image without a referrers API: what is reported as done is there at the end.
 
-use super::peers::{Program, start};
+use super::doors::{Program, start};
 use super::{signed, sync};
 use crate::registry::{Behaviour, Registry};
 use crate::support::{Ran, User, copy, rounds};

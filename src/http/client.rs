@@ -144,6 +144,30 @@ impl HttpError {
         }
     }
 
+    /// Returns why the server's certificate is not accepted, where that is the failure.
+    #[must_use]
+    pub fn distrust(&self) -> Option<Distrust> {
+        let Self::Exchange { source, .. } = self else {
+            return None;
+        };
+        // The library has no public type for it below its error of I/O.
+        let words = source.to_string();
+        let (_, reason) = words.split_once("invalid peer certificate: ")?;
+        let known = [
+            ("CaUsedAsEndEntity", Distrust::AuthorityAsServer),
+            ("UnknownIssuer", Distrust::UnknownIssuer),
+            // An authority of that name is trusted, and it is another one.
+            ("BadSignature", Distrust::UnknownIssuer),
+            ("not valid for name", Distrust::OtherName),
+            ("expired", Distrust::Expired),
+            ("Expired", Distrust::Expired),
+        ];
+        known
+            .into_iter()
+            .find(|(word, _)| reason.contains(word))
+            .map(|(_, distrust)| distrust)
+    }
+
     /// Returns whether the other side closed the connection instead of answering.
     #[must_use]
     pub fn is_hangup(&self) -> bool {
@@ -157,6 +181,19 @@ impl HttpError {
         ];
         matches!(&**source, ureq::Error::Io(cause) if hangups.contains(&cause.kind()))
     }
+}
+
+/// Lists why a server's certificate is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// It is an authority's own, which may sign and not serve (basicConstraints CA:TRUE).
+    AuthorityAsServer,
+    /// No trusted authority signed it.
+    UnknownIssuer,
+    /// It is for another name.
+    OtherName,
+    /// Its time is over.
+    Expired,
 }
 
 fn exchange_failure(error: &ureq::Error) -> Failure {

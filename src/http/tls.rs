@@ -1,8 +1,10 @@
 //! TLS settings: which authorities are trusted, which certificate is shown. System authorities unless files are named.
+//!
+//! Where files are looked for that nobody named is in `certificate_folders`.
 
 use std::path::{Path, PathBuf};
 
-use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::files::{self, FileError};
 
@@ -12,10 +14,22 @@ const PEM_BYTES_MAX: u64 = 4 << 20;
 /// Names the files of one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Certificates of authorities trusted beside the system's.
-    pub authorities: Vec<PathBuf>,
+    /// The authorities that are trusted.
+    pub authorities: Authorities,
     /// The certificate shown to the server, and its key.
     pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Names the authorities that a server's certificate may come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Authorities {
+    /// The system's.
+    #[default]
+    System,
+    /// The system's and those of these files, as docker and podman take their certificate folders.
+    Beside(Vec<PathBuf>),
+    /// Those of these files alone (`--ca-file`).
+    Only(Vec<PathBuf>),
 }
 
 /// Says what is checked of a server.
@@ -79,13 +93,13 @@ pub fn configure(options: &TlsOptions) -> Result<TlsConfig, TlsError> {
     Ok(builder.client_cert(client).build())
 }
 
-/// The system's authorities; with `--ca-file` those of the file alone, which is what it is for.
 fn roots(named: &TlsFiles) -> Result<RootCerts, TlsError> {
-    if named.authorities.is_empty() {
-        return Ok(RootCerts::PlatformVerifier);
-    }
-    let mut certificates = Vec::new();
-    for path in &named.authorities {
+    let (paths, mut certificates) = match &named.authorities {
+        Authorities::System => return Ok(RootCerts::PlatformVerifier),
+        Authorities::Beside(paths) => (paths, system_authorities()),
+        Authorities::Only(paths) => (paths, Vec::new()),
+    };
+    for path in paths {
         let before = certificates.len();
         for item in pem_items(path)? {
             if let PemItem::Certificate(certificate) = item {
@@ -100,6 +114,16 @@ fn roots(named: &TlsFiles) -> Result<RootCerts, TlsError> {
         }
     }
     Ok(RootCerts::from(certificates))
+}
+
+/// Returns the system's authorities; what cannot be read of them is left out, which trusts less.
+fn system_authorities() -> Vec<Certificate<'static>> {
+    let loaded = rustls_native_certs::load_native_certs();
+    loaded
+        .certs
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect()
 }
 
 fn client_certificate(certificate: &Path, key: &Path) -> Result<ClientCert, TlsError> {

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::credentials::CredentialError;
-use crate::http::{HttpError, UrlError};
+use crate::http::{Distrust, HttpError, UrlError};
 use crate::oci::Digest;
 
 /// Says why something could not be done at a registry. No variant holds a secret.
@@ -145,6 +145,15 @@ pub enum Kind {
 }
 
 impl RegistryError {
+    /// Returns why the server's certificate is not accepted, where that is the failure.
+    #[must_use]
+    pub fn distrust(&self) -> Option<Distrust> {
+        match self {
+            Self::Network { source, .. } => source.distrust(),
+            _ => None,
+        }
+    }
+
     /// Returns what the failure means.
     #[must_use]
     pub fn kind(&self) -> Kind {

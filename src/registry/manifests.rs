@@ -38,10 +38,12 @@ pub struct StoredManifest {
 }
 
 /// Is what the registry said to a manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// Whether it lists the manifest as a referrer of its subject (`OCI-Subject`); a hint, never trusted.
     pub subject_listed: bool,
+    /// The tags that it says it set (`OCI-Tag`); registries that do not know tags as parameters say none.
+    pub tags: Vec<String>,
 }
 
 /// Is a manifest to put.
@@ -57,6 +59,8 @@ pub struct Put<'a> {
     pub digest: &'a Digest,
     /// The entity tag that the present one must have, where known.
     pub replaces: Option<&'a str>,
+    /// Tags to be set along with it, where it is put by its digest.
+    pub tags: &'a [&'a str],
 }
 
 impl Registry {
@@ -124,11 +128,12 @@ impl Registry {
     /// Says why it is not there now.
     pub fn put_manifest(&self, put: &Put<'_>) -> Result<Accepted, RegistryError> {
         let doing = format!("pushing {}", self.named(put.name));
-        let mut call = self.call(
-            Method::Put,
-            Place::Path(format!("manifests/{}", put.name)),
-            doing,
-        );
+        let mut path = format!("manifests/{}", put.name);
+        for (position, tag) in put.tags.iter().enumerate() {
+            let separator = if position == 0 { '?' } else { '&' };
+            path.push_str(&format!("{separator}tag={tag}"));
+        }
+        let mut call = self.call(Method::Put, Place::Path(path), doing);
         call.headers = vec![("content-type", put.media_type.to_owned())];
         if let Some(etag) = put.replaces {
             call.headers.push(("if-match", etag.to_owned()));
@@ -141,6 +146,11 @@ impl Registry {
         check_digest(put.digest, &answer, &call.doing)?;
         Ok(Accepted {
             subject_listed: answer.header("oci-subject").is_some(),
+            tags: answer
+                .all("oci-tag")
+                .flat_map(|value| value.split(','))
+                .map(|tag| tag.trim().to_owned())
+                .collect(),
         })
     }
 

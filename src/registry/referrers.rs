@@ -167,6 +167,7 @@ impl Registry {
             bytes: &bytes,
             digest: &digest,
             replaces,
+            tags: &[],
         })?;
         Ok(())
     }

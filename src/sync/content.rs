@@ -223,6 +223,7 @@ fn put(
         bytes: &manifest.bytes,
         digest: &manifest.digest,
         replaces: None,
+        tags: &[],
     };
     match push.registry.put_manifest(&put) {
         Err(RegistryError::Refused { status, answer, .. }) if is_part_missing(status, &answer) => {

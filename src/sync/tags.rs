@@ -1,6 +1,7 @@
 //! Tags: read first, moved last, and only if nobody else moved them meanwhile.
 
 use super::error::SyncError;
+use super::plan::PlannedManifest;
 use super::push::{Push, TagPolicy};
 use crate::oci::Digest;
 use crate::registry::RegistryError;
@@ -49,7 +50,7 @@ pub(super) fn read(push: &Push<'_>) -> Result<Vec<Before>, SyncError> {
 
 /// Sets the tags that do not name their image yet.
 pub(super) fn set(push: &Push<'_>, before: &[Before]) -> Result<Vec<String>, SyncError> {
-    let mut set = Vec::new();
+    let mut pending = Vec::new();
     for tag in before.iter().filter(|tag| !tag.is_done()) {
         let now = push.registry.resolve(&tag.tag)?;
         if now.as_ref() == Some(&tag.root) {
@@ -62,19 +63,57 @@ pub(super) fn set(push: &Push<'_>, before: &[Before]) -> Result<Vec<String>, Syn
                 None,
             ));
         }
-        put(push, tag)?;
+        pending.push(tag);
+    }
+    let along = set_along(push, &pending);
+    let mut set = Vec::new();
+    for tag in pending {
+        if !along.contains(&tag.tag) {
+            put(push, tag)?;
+        }
+        confirm(push, tag)?;
         set.push(tag.tag.clone());
     }
     Ok(set)
 }
 
+/// Sets several tags of an image with one request, where the registry can; returns those that it says it set.
+///
+/// A refusal is not an error: the tags are then set one by one, which says what is wrong with which.
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests>
+fn set_along(push: &Push<'_>, pending: &[&Before]) -> Vec<String> {
+    let mut set = Vec::new();
+    for root in &push.plan.roots {
+        let digest = &root.descriptor.digest;
+        let tags: Vec<&str> = pending
+            .iter()
+            .filter(|tag| tag.root == *digest)
+            .map(|tag| tag.tag.as_str())
+            .collect();
+        let manifest = manifest(push, digest).filter(|_| tags.len() > 1);
+        let Some(manifest) = manifest else { continue };
+        let put = Put {
+            name: &digest.to_string(),
+            media_type: &manifest.media_type,
+            bytes: &manifest.bytes,
+            digest,
+            replaces: None,
+            tags: &tags,
+        };
+        if let Ok(accepted) = push.registry.put_manifest(&put) {
+            set.extend(accepted.tags);
+        }
+    }
+    set
+}
+
+fn manifest<'a>(push: &Push<'a>, digest: &Digest) -> Option<&'a PlannedManifest> {
+    let mut manifests = push.plan.manifests.iter();
+    manifests.find(|manifest| manifest.digest == *digest)
+}
+
 fn put(push: &Push<'_>, tag: &Before) -> Result<(), SyncError> {
-    let Some(manifest) = push
-        .plan
-        .manifests
-        .iter()
-        .find(|manifest| manifest.digest == tag.root)
-    else {
+    let Some(manifest) = manifest(push, &tag.root) else {
         return Err(moved(
             &tag.tag,
             "its image is not in the plan".to_owned(),
@@ -87,27 +126,31 @@ fn put(push: &Push<'_>, tag: &Before) -> Result<(), SyncError> {
         bytes: &manifest.bytes,
         digest: &manifest.digest,
         replaces: None,
+        tags: &[],
     };
     match push.registry.put_manifest(&put) {
-        Ok(_) => {}
+        Ok(_) => Ok(()),
         Err(error @ (RegistryError::Refused { .. } | RegistryError::Denied { .. }))
             if tag.named.is_some() =>
         {
             let problem =
                 "it names another image and the registry does not let it be moved".to_owned();
-            return Err(moved(&tag.tag, problem, Some(error)));
+            Err(moved(&tag.tag, problem, Some(error)))
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error.into()),
     }
-    let now = push.registry.resolve(&tag.tag)?;
-    if now.as_ref() != Some(&tag.root) {
-        return Err(moved(
+}
+
+/// Reads a tag back.
+fn confirm(push: &Push<'_>, tag: &Before) -> Result<(), SyncError> {
+    match push.registry.resolve(&tag.tag)? == Some(tag.root.clone()) {
+        true => Ok(()),
+        false => Err(moved(
             &tag.tag,
             "it names another image right after it was set".to_owned(),
             None,
-        ));
+        )),
     }
-    Ok(())
 }
 
 fn moved(tag: &str, problem: String, source: Option<RegistryError>) -> SyncError {

@@ -2,6 +2,7 @@
 
 use crate::cli::answer::{Failure, explain};
 use crate::cli::exit::Exit;
+use crate::http::Distrust;
 use crate::registry::RegistryError;
 use crate::registry::error::Kind as Trouble;
 use crate::report::Verdict;
@@ -20,7 +21,10 @@ impl From<RegistryError> for Failure {
             ),
             Trouble::Network => (
                 Exit::Network,
-                "see whether the registry is up, then run the same command again: it goes on where it stopped",
+                error.distrust().map_or(
+                    "see whether the registry is up, then run the same command again: it goes on where it stopped",
+                    mend_trust,
+                ),
             ),
             Trouble::Corrupt => (
                 Exit::Verdict(Verdict::Corrupt),
@@ -34,6 +38,22 @@ impl From<RegistryError> for Failure {
             }
         };
         Self::new(exit, explain(&error), hint)
+    }
+}
+
+/// Returns what makes a server's certificate acceptable.
+fn mend_trust(distrust: Distrust) -> &'static str {
+    match distrust {
+        Distrust::AuthorityAsServer => {
+            "the registry serves an authority's own certificate (CA:TRUE), which TLS libraries refuse: make it a server certificate, as openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE does, and pass it with --ca-file"
+        }
+        Distrust::UnknownIssuer => {
+            "if you trust who signed it, pass --ca-file FILE, or put it in /etc/docker/certs.d/HOST/ca.crt"
+        }
+        Distrust::OtherName => "write the registry by a name that its certificate has",
+        Distrust::Expired => {
+            "the registry needs a new certificate; see also whether the clock is right here"
+        }
     }
 }
 

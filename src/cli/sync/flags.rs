@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::cli::answer::Failure;
 use crate::cli::terminal;
 use crate::http::tls::Verification;
-use crate::http::{ClientOptions, Patience, TlsFiles, TlsOptions};
+use crate::http::{
+    Authorities, ClientOptions, Patience, TlsFiles, TlsOptions, certificate_folders,
+};
 use crate::registry::name::is_repository;
 use crate::registry::{
     Access, Credential, CredentialKind, Finder, Options, Registry, RegistryReference, SchemeChoice,
@@ -35,7 +37,7 @@ pub struct Connection {
     /// Do not check the registry's certificate
     #[arg(long)]
     insecure: bool,
-    /// Certificates of authorities to trust instead of the system's
+    /// Certificates of authorities to trust instead of the system's and those in certs.d folders
     #[arg(long, value_name = "FILE")]
     ca_file: Vec<PathBuf>,
     /// Certificate to show to the registry
@@ -139,7 +141,7 @@ impl Connection {
                 false => SchemeChoice::Auto,
             },
             client: ClientOptions {
-                tls: self.tls(),
+                tls: self.tls(&reference, &environment)?,
                 stall: Duration::from_secs(self.timeout.max(1)),
                 connections: self.jobs().saturating_mul(4),
             },
@@ -157,17 +159,39 @@ impl Connection {
         Ok(Registry::open(reference, options, &environment)?)
     }
 
-    fn tls(&self) -> TlsOptions {
-        TlsOptions {
-            files: TlsFiles {
-                authorities: self.ca_file.clone(),
-                client: self.cert_file.clone().zip(self.key_file.clone()),
-            },
+    /// Returns whom is trusted and what is shown: what flags name, else what docker's and podman's folders hold for the host.
+    fn tls(
+        &self,
+        reference: &RegistryReference,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<TlsOptions, Failure> {
+        let folders = certificate_folders::of_environment(environment);
+        let found = certificate_folders::files_for(&reference.host, &folders);
+        let mut files = match found {
+            Ok(files) => files,
+            Err(_) if self.plain_http => TlsFiles::default(),
+            Err(error) => {
+                return Err(Failure::because(
+                    &error,
+                    "mend that folder, or name the files: --ca-file, --cert-file, --key-file",
+                ));
+            }
+        };
+        if !self.ca_file.is_empty() {
+            files.authorities = Authorities::Only(self.ca_file.clone());
+        }
+        files.client = self
+            .cert_file
+            .clone()
+            .zip(self.key_file.clone())
+            .or(files.client);
+        Ok(TlsOptions {
+            files,
             verification: match self.insecure {
                 true => Verification::None,
                 false => Verification::Full,
             },
-        }
+        })
     }
 
     /// Returns the same connection with a credential that is already known.
