@@ -18,6 +18,7 @@ pub mod progress;
 pub mod registries;
 pub mod sign;
 pub mod status;
+pub mod stdin;
 pub mod sync;
 pub mod table;
 pub mod terminal;

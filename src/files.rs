@@ -8,6 +8,7 @@ pub mod lock;
 pub mod read;
 pub mod replace;
 pub mod storage;
+pub mod unnamed;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,8 +20,9 @@ pub use crate::sys::stat::{
 pub use folder::Folder;
 pub use lease::{HeldLease, Refused};
 pub use lock::Lock;
-pub use read::{OpenFile, open_path, read_at, read_path};
+pub use read::{OpenFile, open_path, position, read_at, read_path};
 pub use replace::{NewFile, Temporary, replace_path};
+pub use unnamed::{Unnamed, spool_folder};
 
 /// Says why a file cannot be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 //! Not here: what manifests mean (`oci`), signatures (`notary`), verdicts (`report`).
 
 pub mod blob;
+pub mod compressed;
 pub mod directory;
 pub mod hashes;
 mod names;
@@ -16,4 +17,4 @@ pub use source::{
     Addition, Committed, Extra, ExtraKind, FileFacts, IndexBytes, Listing, Source, SourceError,
     Stamp, Store, StoredBlob,
 };
-pub use tar::Tar;
+pub use tar::{STANDARD_INPUT, Tar};

@@ -4,6 +4,7 @@ use super::answer::{Failure, explain};
 use super::exit::Exit;
 use crate::audit::AuditError;
 use crate::layout::SourceError;
+use crate::layout::compressed::UNPACKING;
 use crate::notary::SignError;
 use crate::report::Verdict;
 use crate::settings::SettingsError;
@@ -26,9 +27,15 @@ impl From<SourceError> for Failure {
                     .to_owned()
             }
             SourceError::ReadOnly { .. } => "copy the layout to a writable place".to_owned(),
-            SourceError::Archive { .. } => {
-                "write the archive again, or extract it and name the folder".to_owned()
-            }
+            SourceError::Archive { advice, .. } => (*advice).to_owned(),
+            SourceError::Io {
+                operation: UNPACKING,
+                path,
+                ..
+            } => format!(
+                "make room in {}, or set TMPDIR to a folder with more",
+                path.display()
+            ),
             SourceError::Index { .. } => {
                 "repair index.json: nothing is added to one that two readers could understand differently"
                     .to_owned()

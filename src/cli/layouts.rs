@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::answer::Failure;
+use super::progress::Bar;
+use super::stdin;
 use crate::audit::{Selection, Survey};
 use crate::layout::{Directory, Source, Store, Tar};
 use crate::oci::{Digest, Name, Reference, Scope};
@@ -21,8 +23,10 @@ pub enum Kind {
 pub enum Layout {
     /// A folder.
     Directory(Directory),
-    /// A tar.
+    /// A tar, compressed or not.
     Tar(Tar),
+    /// A tar on standard input.
+    Stdin(Tar),
 }
 
 impl Layout {
@@ -31,9 +35,15 @@ impl Layout {
     /// # Errors
     /// Says why it cannot be opened, and what to type instead.
     pub fn open(path: &str) -> Result<Self, Failure> {
+        if stdin::is_meant(path) {
+            return stdin::open().map(Self::Stdin);
+        }
         match std::fs::metadata(path) {
             Ok(facts) if facts.is_dir() => Ok(Self::Directory(Directory::open(Path::new(path))?)),
-            Ok(_) => Ok(Self::Tar(Tar::open(Path::new(path))?)),
+            Ok(_) => Ok(Self::Tar(Tar::open_watched(
+                Path::new(path),
+                &Bar::unpacking(),
+            )?)),
             Err(error) => {
                 if let Some(failure) = super::status::hidden(Path::new(path), &error) {
                     return Err(failure);
@@ -53,7 +63,7 @@ impl Layout {
     pub fn source(&self) -> &dyn Source {
         match self {
             Self::Directory(directory) => directory,
-            Self::Tar(tar) => tar,
+            Self::Tar(tar) | Self::Stdin(tar) => tar,
         }
     }
 
@@ -68,6 +78,7 @@ impl Layout {
                 "adding signatures to a tar",
                 "extract it first: mkdir LAYOUT && tar -C LAYOUT -xf TAR, then sign LAYOUT",
             )),
+            Self::Stdin(_) => Err(stdin::takes_no_signatures()),
         }
     }
 }
@@ -79,7 +90,7 @@ impl Layout {
 /// # Errors
 /// Refuses malformed references, those that are both, and registries (not in this version).
 pub fn reference(text: &str, kind: Kind) -> Result<Reference, Failure> {
-    let exists = |path: &str| Path::new(path).exists();
+    let exists = |path: &str| stdin::is_meant(path) || Path::new(path).exists();
     let refused = |error: &crate::oci::ReferenceError| {
         let mut failure = Failure::because(error, "write PATH, PATH:TAG or PATH@DIGEST");
         failure.exit = super::exit::Exit::Usage;
@@ -154,6 +165,9 @@ pub fn scope(path: &str, flag: Option<&str>) -> Result<(Option<Scope>, ScopeOrig
                 "write it like --scope local/hello-world",
             )),
         };
+    }
+    if stdin::is_meant(path) {
+        return Ok((None, ScopeOrigin::Name));
     }
     let typed = Path::new(path);
     if looks_like_registry(path) && !typed.exists() {

@@ -14,6 +14,7 @@ use super::flags::{Global, cache_folder};
 use super::layouts;
 use super::list::max_signatures;
 use super::progress::Bar;
+use super::stdin;
 use crate::fs::{Layout, Links, Options, Parts, PolicyFile, Reads, SignFile};
 use crate::fuse::background::{Entered, Waited, enter};
 use crate::fuse::mount::{Access, Busy, MountError, Mounting, Readiness, run as serve, unmount};
@@ -23,7 +24,7 @@ use crate::settings::StampTaker;
 /// Flags of `mount`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// The layout: a folder or a tar
+    /// The layout: a folder, a tar, a compressed tar (.gz, .zst), or - for one on standard input
     source: String,
     /// The mount point: an empty folder, or the layout folder itself
     mount_point: PathBuf,
@@ -159,7 +160,9 @@ fn checked(arguments: &Arguments) -> Result<Checked, Failure> {
             ));
         }
     };
-    layouts::scope(&arguments.source, arguments.scope.as_deref())?;
+    let scope = arguments.scope.as_deref();
+    stdin::require_scope(&arguments.source, scope)?;
+    layouts::scope(&arguments.source, scope)?;
     Ok(Checked {
         reads,
         max_signatures: max_signatures(arguments.max_signatures)?,
@@ -176,7 +179,7 @@ fn parts(arguments: &Arguments, checked: Checked, global: &Global) -> Result<Par
     };
     let pinned = arguments.policy.as_deref().map(absolute);
     let options = Options {
-        layout_path: absolute(Path::new(&arguments.source)),
+        layout_path: stdin::layout_path(&arguments.source),
         overlay_path: None,
         own_paths: [
             Some(config.path().to_owned()),
@@ -229,7 +232,9 @@ fn absolute(path: &Path) -> PathBuf {
 fn open(source: &str) -> Result<Layout, Failure> {
     Ok(match layouts::Layout::open(source)? {
         layouts::Layout::Directory(directory) => Layout::Writable(Arc::<Directory>::new(directory)),
-        layouts::Layout::Tar(tar) => Layout::ReadOnly(Arc::<Tar>::new(tar)),
+        layouts::Layout::Tar(tar) | layouts::Layout::Stdin(tar) => {
+            Layout::ReadOnly(Arc::<Tar>::new(tar))
+        }
     })
 }
 

@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 pub struct Bar {
     started: Instant,
     watched: bool,
+    doing: &'static str,
     expected: AtomicU64,
     done: AtomicU64,
     bar: Mutex<Option<ProgressBar>>,
@@ -25,9 +26,20 @@ impl Bar {
     /// Returns a bar that shows nothing yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::named("hashing")
+    }
+
+    /// Returns the same for unpacking.
+    #[must_use]
+    pub fn unpacking() -> Self {
+        Self::named("unpacking")
+    }
+
+    fn named(doing: &'static str) -> Self {
         Self {
             started: Instant::now(),
             watched: terminal::is_watched(),
+            doing,
             expected: AtomicU64::new(0),
             done: AtomicU64::new(0),
             bar: Mutex::default(),
@@ -42,7 +54,7 @@ impl Bar {
         let expected = self.expected.load(Ordering::Relaxed);
         let done = self.done.load(Ordering::Relaxed);
         if done < expected {
-            let bar = shown.get_or_insert_with(draw);
+            let bar = shown.get_or_insert_with(|| draw(self.doing));
             bar.set_length(expected);
             bar.set_position(done);
         } else if let Some(bar) = shown.take() {
@@ -78,10 +90,10 @@ impl Progress for Bar {
     }
 }
 
-fn draw() -> ProgressBar {
+fn draw(doing: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let template = "hashing {bar:40} {bytes}/{total_bytes} {bytes_per_sec}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    let template = format!("{doing} {{bar:40}} {{bytes}}/{{total_bytes}} {{bytes_per_sec}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
     bar

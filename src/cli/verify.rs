@@ -18,7 +18,7 @@ use crate::report::{Report, Verdict};
 /// Flags of `verify`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// PATH (every image), PATH:TAG or PATH@DIGEST
+    /// PATH (every image), PATH:TAG or PATH@DIGEST; PATH may be - for a tar on standard input
     reference: String,
     /// Registry scope that the trust policy is chosen by (default: local/NAME after the path)
     #[arg(long)]
@@ -51,6 +51,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     arguments.foreign.refuse()?;
     let max_signatures = max_signatures(arguments.max_signatures)?;
     let metadata: BTreeMap<String, String> = pairs("user-metadata", &arguments.user_metadata)?;
+    super::stdin::require_scope(&arguments.reference, arguments.scope.as_deref())?;
     let (reference, opened) = registries::open(&arguments.reference, &arguments.reading)?;
     let (scope, scope_origin) = layouts::scope(&reference.path, arguments.scope.as_deref())?;
     let trust = trust::read(&global.config(), arguments.policy.as_deref());

@@ -109,6 +109,16 @@ pub fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Resu
     Ok(filled)
 }
 
+/// Returns where the next read(2) of a descriptor would begin.
+///
+/// # Errors
+/// Returns what lseek(2) returns, such as for a pipe.
+pub fn position(file: BorrowedFd<'_>) -> io::Result<u64> {
+    let file = lend(file);
+    let mut file: &std::fs::File = &file;
+    io::Seek::stream_position(&mut file)
+}
+
 /// Opens a file for reading, or returns `None` where there is none. Symlinks are followed, as for any program.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::attach;
 use super::mount::{Busy, MountError};
 use super::mountinfo;
+use crate::layout::STANDARD_INPUT;
 use crate::report::SYNTHETIC_NAMES;
 
 /// Returns the mount point's real path, after cleaning up a dead mount of ours.
@@ -24,6 +25,9 @@ pub(super) fn check(point: &Path, layout: &Path) -> Result<PathBuf, MountError> 
             path: point.to_owned(),
         });
     }
+    if layout == Path::new(STANDARD_INPUT) {
+        return check_empty(point, real);
+    }
     let layout_path = fs::canonicalize(layout).map_err(|source| unreadable(layout, source))?;
     let layout_metadata =
         fs::metadata(&layout_path).map_err(|source| unreadable(layout, source))?;
@@ -35,11 +39,15 @@ pub(super) fn check(point: &Path, layout: &Path) -> Result<PathBuf, MountError> 
     if real.starts_with(&layout_path) || layout_path.starts_with(&real) {
         return Err(MountError::Nested { path: real });
     }
+    check_empty(point, real)
+}
+
+fn check_empty(point: &Path, real: PathBuf) -> Result<PathBuf, MountError> {
     let mut names = fs::read_dir(&real).map_err(|source| unreadable(point, source))?;
-    if names.next().is_some() {
-        return Err(MountError::NotEmpty { path: real });
+    match names.next() {
+        Some(_) => Err(MountError::NotEmpty { path: real }),
+        None => Ok(real),
     }
-    Ok(real)
 }
 
 /// Refuses a mount point that holds what the serving process itself uses: it would wait for its own answers.

@@ -141,8 +141,10 @@ pub enum SourceError {
     Archive {
         /// The path as typed.
         path: PathBuf,
-        /// What is wrong, with the offset where it helps.
+        /// What is wrong: with which entry, and at which byte.
         problem: String,
+        /// What to do about it.
+        advice: &'static str,
     },
     /// index.json is not acceptable JSON and so cannot be added to.
     #[error("index.json cannot be edited")]

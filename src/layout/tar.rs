@@ -1,80 +1,139 @@
-//! A layout in a plain tar, indexed by seeking and never unpacked. Read-only here.
+//! A layout in a tar, indexed by seeking and never extracted. Read-only here.
 //!
-//! The reader is strict: an archive that two readers could understand differently is refused. Members whose names lead out
-//! of the archive are ignored and counted; links are never followed out of it. When the path names another file, or the file
-//! changed, the next look at the stamp, the index or the listing reads the headers again.
+//! The reader is strict: an archive that two readers could understand differently is refused, with the entry, its offset and
+//! what to do. A compressed tar is unpacked once, to a file without a name (`compressed`). When the path names another file,
+//! or the file changed, the next look at the index or the listing reads the headers again.
 
+mod archive;
 mod header;
 mod index;
 mod listing;
 mod pax;
+mod problem;
 mod scan;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{
-    Blob, FileFacts, Identity, IndexBytes, Listing, Source, SourceError, Stamp, Timestamp,
-};
-use crate::files;
-use crate::oci::Digest;
+use super::compressed::{self, Input};
+use super::{Blob, Identity, IndexBytes, Listing, Source, SourceError, Stamp, Timestamp};
+use crate::files::{self, OpenFile};
 use crate::oci::limits::INDEX_BYTES_MAX;
-use index::{Index, Node, Placed};
-use scan::{ScanError, scan};
+use crate::oci::{Digest, NoProgress, Progress};
+use archive::Archive;
 
-/// Is a layout in a tar.
+/// How standard input is written on a command line.
+pub const STANDARD_INPUT: &str = "-";
+
+/// Is a layout in a tar, or in a compressed one.
 #[derive(Debug)]
 pub struct Tar {
-    /// The path, absolute: the working directory may change.
-    path: PathBuf,
+    origin: Origin,
     typed: PathBuf,
     archive: Mutex<Arc<Archive>>,
 }
 
-/// Is an archive as it was indexed.
+/// Tells where an archive comes from.
 #[derive(Debug)]
-struct Archive {
-    file: Arc<OwnedFd>,
-    identity: Identity,
-    index: Index,
+enum Origin {
+    /// What this path names, absolute: the working directory may change.
+    Path(PathBuf),
+    /// A descriptor that the process was started with.
+    Descriptor,
 }
 
 impl Tar {
-    /// Opens and indexes a tar.
+    /// Opens and indexes a tar; a compressed one is unpacked first.
     ///
     /// # Errors
-    /// Refuses compressed, truncated, ambiguous or desynchronised archives.
+    /// Refuses truncated, ambiguous or desynchronised archives, and what unpacks to too much.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
+        Self::open_watched(path, &NoProgress)
+    }
+
+    /// Does the same, and reports how much of a compressed tar is unpacked.
+    ///
+    /// # Errors
+    /// As [`Tar::open`].
+    pub fn open_watched(path: &Path, progress: &dyn Progress) -> Result<Self, SourceError> {
         let absolute =
             std::path::absolute(path).map_err(files::FileError::io("resolving", path))?;
-        let archive = Archive::open(&absolute, path)?.ok_or_else(|| {
+        let file = files::open_path(&absolute)?.ok_or_else(|| {
             let source = std::io::ErrorKind::NotFound.into();
             SourceError::from(files::FileError::io("opening", path)(source))
         })?;
+        let archive = Archive::load(file, path, progress)?;
         Ok(Self {
-            path: absolute,
+            origin: Origin::Path(absolute),
             typed: path.to_owned(),
             archive: Mutex::new(Arc::new(archive)),
         })
     }
 
+    /// Reads a tar from a descriptor: a regular file by seeking, anything else to a file without a name first.
+    ///
+    /// # Errors
+    /// As [`Tar::open`].
+    pub fn of_descriptor(
+        descriptor: OwnedFd,
+        progress: &dyn Progress,
+    ) -> Result<Self, SourceError> {
+        let typed = Path::new(STANDARD_INPUT);
+        let examined = files::stat_open(descriptor.as_fd());
+        let stat = examined.map_err(files::FileError::io("examining", typed))?;
+        // Who has read a part of the file already means the rest of it.
+        let whole =
+            stat.kind == files::Kind::File && files::position(descriptor.as_fd()).ok() == Some(0);
+        let archive = if whole {
+            Archive::load(OpenFile::new(descriptor, typed)?, typed, progress)?
+        } else {
+            let mut stream = std::fs::File::from(descriptor);
+            let unpacked = compressed::spool(&mut Input::new(&mut stream), typed, progress)?;
+            Archive::index(unpacked, None, typed)?
+        };
+        Ok(Self {
+            origin: Origin::Descriptor,
+            typed: typed.to_owned(),
+            archive: Mutex::new(Arc::new(archive)),
+        })
+    }
+
+    /// Returns the state of the file that the archive is in now; `None` where there is none to be seen.
+    fn identity(&self, held: &Archive) -> Option<Identity> {
+        let stat = match &self.origin {
+            Origin::Path(path) => files::stat_path(path),
+            Origin::Descriptor => files::stat_open(held.file.as_fd()),
+        };
+        stat.ok().map(|stat| Identity::from(&stat))
+    }
+
     /// Returns the archive that the path names now, indexed; the last one where the path names none.
     fn archive(&self) -> Result<Arc<Archive>, SourceError> {
         let held = self.held();
-        let is_held = |identity: &Identity| *identity == held.identity;
-        match files::stat_path(&self.path) {
-            Ok(stat) if !is_held(&Identity::from(&stat)) => {}
-            Ok(_) | Err(_) => return Ok(held),
+        match self.identity(&held) {
+            Some(now) if now != held.outer => {}
+            Some(_) | None => return Ok(held),
         }
-        let Some(archive) = Archive::open(&self.path, &self.typed)? else {
-            return Ok(held);
+        let next = match &self.origin {
+            Origin::Path(path) => {
+                let Some(file) = files::open_path(path)? else {
+                    return Ok(held);
+                };
+                Archive::load(file, &self.typed, &NoProgress)?
+            }
+            Origin::Descriptor => {
+                let again = held.file.try_clone();
+                let again = again.map_err(files::FileError::io("opening", &self.typed))?;
+                Archive::load(OpenFile::new(again, &self.typed)?, &self.typed, &NoProgress)?
+            }
         };
-        let archive = Arc::new(archive);
-        *self.archive.lock().unwrap_or_else(PoisonError::into_inner) = archive.clone();
-        Ok(archive)
+        let next = Arc::new(next);
+        *self.archive.lock().unwrap_or_else(PoisonError::into_inner) = next.clone();
+        Ok(next)
     }
 
+    /// Returns the archive last indexed, without a look at the path: for blobs, which their digest proves.
     fn held(&self) -> Arc<Archive> {
         self.archive
             .lock()
@@ -83,84 +142,18 @@ impl Tar {
     }
 }
 
-impl Archive {
-    /// Opens and indexes an archive; `None` where the path names nothing.
-    fn open(path: &Path, typed: &Path) -> Result<Option<Self>, SourceError> {
-        let refuse = |problem| SourceError::Archive {
-            path: typed.to_owned(),
-            problem,
-        };
-        let Some(file) = files::open_path(path)? else {
-            return Ok(None);
-        };
-        let identity = Identity::from(&file.stat);
-        let members = scan(&file).map_err(|error| match error {
-            ScanError::Refused { problem, offset } => {
-                refuse(format!("{problem} (at byte {offset})"))
-            }
-            ScanError::Read(source) => files::FileError::io("reading", typed)(source).into(),
-        })?;
-        let index = index::build(&file, members).map_err(refuse)?;
-        if !index.nodes.contains_key(Path::new("index.json")) {
-            return Err(SourceError::NotALayout {
-                path: typed.to_owned(),
-            });
-        }
-        Ok(Some(Self {
-            file: Arc::new(file.file),
-            identity,
-            index,
-        }))
-    }
-
-    /// Returns the file at a path below the root, or `None` where nothing has it.
-    fn blob(&self, path: &Path) -> Result<Option<Blob>, SourceError> {
-        match self.index.nodes.get(path).map(|placed| &placed.node) {
-            None => Ok(None),
-            Some(Node::File { offset, size }) => Ok(Some(Blob::File {
-                file: self.file.clone(),
-                offset: *offset,
-                size: *size,
-                identity: self.identity,
-            })),
-            Some(Node::Folder | Node::Link(_) | Node::Special) => Err(SourceError::NotRegular {
-                path: path.to_owned(),
-            }),
-        }
-    }
-
-    /// Returns the facts of a member: the times are the member's and the archive's, owner and mode are this process's.
-    fn facts(&self, placed: &Placed) -> FileFacts {
-        let (size, mode) = match &placed.node {
-            Node::File { size, .. } => (*size, 0o444),
-            Node::Link(_) => (0, 0o777),
-            Node::Folder | Node::Special => (0, 0o555),
-        };
-        FileFacts {
-            uid: files::effective_uid(),
-            gid: files::effective_gid(),
-            mode,
-            size,
-            modified: Timestamp {
-                seconds: placed.modified.0,
-                nanoseconds: placed.modified.1,
-            },
-            changed: self.identity.changed,
-        }
-    }
-}
-
 impl Source for Tar {
+    /// A look only: what changed is read (and unpacked) by whoever asks for the index.
     fn stamp(&self) -> Result<Stamp, SourceError> {
-        Ok(stamp(&self.archive()?.identity))
+        let held = self.held();
+        Ok(stamp(&self.identity(&held).unwrap_or(held.outer)))
     }
 
     fn index(&self) -> Result<IndexBytes, SourceError> {
         let now = Timestamp::now();
         let archive = self.archive()?;
         let path = Path::new("index.json");
-        let (Some(placed), Some(blob)) = (archive.index.nodes.get(path), archive.blob(path)?)
-        else {
+        let (Some(placed), Some(blob)) = (archive.index.node(path), archive.blob(path)?) else {
             return Err(SourceError::NotALayout {
                 path: self.typed.clone(),
             });
@@ -174,12 +167,12 @@ impl Source for Tar {
         let bytes = blob
             .read_all(INDEX_BYTES_MAX)
             .map_err(files::FileError::io("reading", path))?;
-        let unchanged = current_identity(&archive) == Some(archive.identity);
+        let unchanged = self.identity(&archive) == Some(archive.outer);
         Ok(IndexBytes {
             bytes: bytes.into(),
             facts: archive.facts(placed),
-            stamp: stamp(&archive.identity),
-            settled: unchanged && archive.identity.changed.is_settled(now),
+            stamp: stamp(&archive.outer),
+            settled: unchanged && archive.outer.changed.is_settled(now),
         })
     }
 
@@ -202,12 +195,6 @@ impl Source for Tar {
     }
 }
 
-/// Returns the identity of the open archive as it is now.
-fn current_identity(archive: &Archive) -> Option<Identity> {
-    let stat = files::stat_open(archive.file.as_fd()).ok()?;
-    Some(Identity::from(&stat))
-}
-
 fn stamp(identity: &Identity) -> Stamp {
     Stamp(vec![
         identity.device,
@@ -222,4 +209,4 @@ fn stamp(identity: &Identity) -> Stamp {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

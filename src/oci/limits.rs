@@ -42,6 +42,14 @@ pub const DESCRIPTORS_MAX: usize = 100_000;
 pub const TAR_ENTRIES_MAX: usize = 1_000_000;
 /// Bytes of one PAX record block.
 pub const PAX_BYTES_MAX: u64 = 64 << 10;
+/// Bytes that a compressed tar, or one from standard input, may have unpacked (1 TiB; the disk mostly says no before).
+pub const SPOOL_BYTES_MAX: u64 = 1 << 40;
+/// Bytes that a compressed tar may unpack to whatever its size (1 GiB); beyond them the ratio counts.
+pub const SPOOL_BYTES_FREE: u64 = 1 << 30;
+/// Times its own size that a compressed tar may unpack to. Layers are compressed themselves, so 1 to 10 is usual.
+pub const SPOOL_RATIO_MAX: u64 = 1000;
+/// Bytes that a zstd frame may ask to be kept in memory (128 MiB, what zstd itself takes).
+pub const ZSTD_WINDOW_BYTES_MAX: u64 = 128 << 20;
 /// Bytes of a private key or certificate file.
 pub const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of signingkeys.json or config.json.

@@ -40,6 +40,7 @@ impl Source {
     /// # Errors
     /// Says why it cannot be read.
     pub(super) fn open(arguments: &Arguments, global: &Global) -> Result<Self, Failure> {
+        crate::cli::stdin::require_scope(&arguments.source, arguments.scope.as_deref())?;
         let reference = layouts::reference(&arguments.source, Kind::Layout)?;
         let typed = Path::new(&reference.path);
         let mounted = mounted::look(typed)?;

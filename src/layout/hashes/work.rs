@@ -163,8 +163,11 @@ impl Hashes {
 
     /// Returns whether a result that stands may be remembered.
     fn keep(&self, file: &Arc<OwnedFd>, key: &Key, lease: Lease) -> Keep {
+        // What has no name is met by no later process.
+        let is_named = crate::files::stat_open(file.as_fd()).is_ok_and(|stat| stat.links > 0);
         let remembered = lease == Lease::Granted
             && key.identity.mount.is_some()
+            && is_named
             && self
                 .store
                 .as_ref()

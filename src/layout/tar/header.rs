@@ -1,6 +1,8 @@
 //! One 512-byte header, read strictly: what two readers could understand differently is refused.
 //! <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html>
 
+use super::problem::{PLAIN, Problem, SPARSE, VOLUMES};
+
 /// Bytes of a block.
 pub(super) const BLOCK_BYTES: usize = 512;
 
@@ -11,7 +13,7 @@ pub(super) enum Type {
     HardLink,
     SymLink,
     Folder,
-    /// A device or fifo.
+    /// A fifo.
     Special,
     /// A PAX header for the next member.
     Extended,
@@ -21,8 +23,6 @@ pub(super) enum Type {
     LongName,
     /// A GNU header with the next member's link target.
     LongLink,
-    /// A GNU volume label.
-    Label,
 }
 
 /// Holds the fields of a header that matter here.
@@ -41,49 +41,74 @@ impl Header {
         block.iter().all(|byte| *byte == 0)
     }
 
+    /// Returns the name as a block has it, whatever else is in it.
+    pub(super) fn name_in(block: &[u8; BLOCK_BYTES]) -> Vec<u8> {
+        text(block.get(..100).unwrap_or_default()).to_vec()
+    }
+
     /// Reads a block.
-    pub(super) fn parse(block: &[u8; BLOCK_BYTES]) -> Result<Self, String> {
+    pub(super) fn parse(block: &[u8; BLOCK_BYTES]) -> Result<Self, Problem> {
         let field =
             |start: usize, length: usize| block.get(start..start + length).unwrap_or_default();
         check_sum(block, field(148, 8))?;
         let format = Format::of(field(257, 8))?;
         let mut name = text(field(0, 100)).to_vec();
         let prefix = text(field(345, 155));
-        if format == Format::Posix && !prefix.is_empty() {
-            name = [prefix, b"/", &name].concat();
+        if format == Format::Posix {
+            if !prefix.is_empty() {
+                name = [prefix, b"/", &name].concat();
+            }
+        } else if field(345, 155).iter().any(|byte| *byte != 0) {
+            // Some readers take it for the beginning of the name, others for times or a map of holes.
+            return Err("its header has bytes where only a POSIX header has some".into());
+        }
+        // Some readers end quietly where any of them is no number.
+        for (start, length, what) in [
+            (100, 8, "mode"),
+            (108, 8, "owner"),
+            (116, 8, "group"),
+            (329, 8, "device"),
+            (337, 8, "device"),
+        ] {
+            number(field(start, length), what)?;
         }
         let size = u64::try_from(number(field(124, 12), "size")?)
-            .map_err(|_| "a size is negative".to_owned())?;
+            .map_err(|_| "its size is negative".to_owned())?;
         let kind = Self::kind(field(156, 1), &name, size)?;
         Ok(Self {
             kind,
             name,
             link: text(field(157, 100)).to_vec(),
             size,
-            // A time that cannot be read is no reason to refuse an image.
-            modified: number(field(136, 12), "time").unwrap_or(0),
+            modified: number(field(136, 12), "time")?,
         })
     }
 
-    fn kind(flag: &[u8], name: &[u8], size: u64) -> Result<Type, String> {
+    fn kind(flag: &[u8], name: &[u8], size: u64) -> Result<Type, Problem> {
         let kind = match flag {
-            b"0" | b"\0" | b"7" if name.ends_with(b"/") => Type::Folder,
+            b"0" | b"\0" | b"7" if name.ends_with(b"/") => {
+                // A folder to some readers, a file to others.
+                return Err("it is a file with the name of a folder".into());
+            }
             b"0" | b"\0" | b"7" => Type::File,
             b"1" => Type::HardLink,
             b"2" => Type::SymLink,
-            b"3" | b"4" | b"6" => Type::Special,
+            b"3" | b"4" => return Err(Problem::new("it is a device", PLAIN)),
+            b"6" => Type::Special,
             b"5" => Type::Folder,
             b"x" => Type::Extended,
             b"g" => Type::Global,
             b"L" => Type::LongName,
             b"K" => Type::LongLink,
-            b"V" => Type::Label,
-            b"S" => return Err("sparse members are not supported".to_owned()),
-            b"M" => return Err("multi-volume archives are not supported".to_owned()),
+            // Nothing to some readers, an empty file to others.
+            b"V" => return Err(Problem::new("it is a volume label", PLAIN)),
+            b"S" => return Err(Problem::new("it is sparse", SPARSE)),
+            b"M" => return Err(Problem::new("it continues on another volume", VOLUMES)),
             _ => {
-                return Err(format!(
-                    "members of type {} are not supported",
-                    flag.escape_ascii()
+                let kind = flag.escape_ascii();
+                return Err(Problem::new(
+                    format!("entries of type {kind} are not known"),
+                    PLAIN,
                 ));
             }
         };
@@ -93,7 +118,7 @@ impl Header {
         );
         if size > 0 && !has_content {
             // Some readers skip that many bytes, others none.
-            return Err("a member that has no content gives a size".to_owned());
+            return Err("it can have no content and yet gives a size".into());
         }
         Ok(kind)
     }
@@ -112,7 +137,7 @@ impl Format {
             b"ustar\x0000" | b"ustar\x00\x00\x00" | b"ustar\x00  " => Ok(Self::Posix),
             b"ustar  \0" => Ok(Self::Gnu),
             [0, 0, 0, 0, 0, 0, 0, 0] => Ok(Self::Old),
-            _ => Err("a header has an unknown magic".to_owned()),
+            _ => Err("its header has an unknown magic".to_owned()),
         }
     }
 }
@@ -132,7 +157,7 @@ fn check_sum(block: &[u8; BLOCK_BYTES], field: &[u8]) -> Result<(), String> {
     if octal(field, "checksum")? == sum {
         Ok(())
     } else {
-        Err("a header has a wrong checksum".to_owned())
+        Err("its header has a wrong checksum".to_owned())
     }
 }
 
@@ -143,7 +168,7 @@ fn text(field: &[u8]) -> &[u8] {
 
 /// Returns an octal number, or one in base 256 whose first bit is set.
 fn number(field: &[u8], what: &str) -> Result<i64, String> {
-    let wrong = || format!("a {what} is not a number");
+    let wrong = || format!("its {what} is not a number");
     let Some((first, rest)) = field.split_first() else {
         return Err(wrong());
     };
@@ -164,7 +189,7 @@ fn number(field: &[u8], what: &str) -> Result<i64, String> {
 
 /// Returns a number in octal digits, with spaces before and spaces or zero bytes after; none at all is 0.
 fn octal(field: &[u8], what: &str) -> Result<i64, String> {
-    let wrong = || format!("a {what} is not a number");
+    let wrong = || format!("its {what} is not a number");
     let start = field
         .iter()
         .position(|byte| *byte != b' ')

@@ -1,11 +1,12 @@
 //! What the members of an archive make up: one layout, or nothing.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::problem::{PLAIN, Problem, RELATIVE, REWRITE, TWICE, shown};
 use super::scan::{Content, Member};
 use crate::files::{self, OpenFile};
 
@@ -17,71 +18,86 @@ pub(super) enum Node {
     /// A folder.
     Folder,
     /// A symlink and its target.
-    Link(PathBuf),
-    /// A device, a fifo, or a hard link to nothing.
+    Link(Box<[u8]>),
+    /// A fifo.
     Special,
 }
 
-/// Is a node and its modification time.
+/// Is a node, its modification time, and where its header is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Placed {
     pub(super) node: Node,
     pub(super) modified: (i64, u32),
+    pub(super) at: u64,
 }
 
-/// Holds the nodes by path below the layout's root; the root itself has the empty path.
+/// Is a path below the layout's root, its components joined by single slashes; the root's is empty.
+pub(super) type Key = Box<[u8]>;
+
+/// Holds the nodes by path.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    pub(super) nodes: BTreeMap<PathBuf, Placed>,
-    /// Members whose names lead out of the archive.
-    pub(super) hidden: usize,
-}
-
-/// Builds the index.
-///
-/// # Errors
-/// Says which path is ambiguous.
-pub(super) fn build(file: &OpenFile, members: Vec<Member>) -> Result<Index, String> {
-    let mut index = Index::default();
-    for member in members {
-        let Some(path) = normal(&member.name) else {
-            index.hidden += 1;
-            continue;
-        };
-        let placed = Placed {
-            node: index.resolve(member.content),
-            modified: member.modified,
-        };
-        index.place(file, path, placed)?;
-    }
-    index.strip_folder();
-    index.refuse_children_of_files()?;
-    Ok(index)
+    pub(super) nodes: BTreeMap<Key, Placed>,
 }
 
 impl Index {
-    fn resolve(&self, content: Content) -> Node {
-        match content {
+    /// Returns what has a path.
+    pub(super) fn node(&self, path: &Path) -> Option<&Placed> {
+        self.nodes.get(path.as_os_str().as_bytes())
+    }
+
+    /// Adds a member.
+    ///
+    /// # Errors
+    /// Says why readers would not agree on it.
+    pub(super) fn add(&mut self, file: &OpenFile, member: Member) -> Result<(), Problem> {
+        let key = normal(&member.name)
+            .ok_or_else(|| Problem::new("its name leads out of the archive", RELATIVE))?;
+        if key.is_empty() && member.content != Content::Folder {
+            return Err("it has no name".into());
+        }
+        let placed = Placed {
+            node: self.resolve(member.content)?,
+            modified: member.modified,
+            at: member.at,
+        };
+        self.place(file, key, placed)
+    }
+
+    /// Ends the archive: takes one leading folder off all paths where the layout is in it.
+    ///
+    /// # Errors
+    /// Says which member lies below one that is no folder.
+    pub(super) fn finish(&mut self) -> Result<(), String> {
+        self.strip_folder();
+        self.refuse_children_of_files()
+    }
+
+    fn resolve(&self, content: Content) -> Result<Node, Problem> {
+        Ok(match content {
             Content::File { offset, size } => Node::File { offset, size },
             Content::Folder => Node::Folder,
-            Content::SymLink(target) => Node::Link(PathBuf::from(OsString::from_vec(target))),
+            Content::SymLink(target) => Node::Link(target.into()),
             Content::Special => Node::Special,
             Content::HardLink(target) => {
-                // A hard link names an earlier member.
-                match normal(&target).and_then(|target| self.nodes.get(&target)) {
-                    Some(Placed {
-                        node: node @ Node::File { .. },
-                        ..
-                    }) => node.clone(),
-                    Some(_) | None => Node::Special,
+                let earlier = normal(&target).and_then(|target| self.nodes.get(&target));
+                match earlier.map(|placed| &placed.node) {
+                    Some(node @ Node::File { .. }) => node.clone(),
+                    Some(_) | None => {
+                        let target = shown(&target);
+                        return Err(Problem::new(
+                            format!("it is a hard link to {target:?}, which is no file before it"),
+                            PLAIN,
+                        ));
+                    }
                 }
             }
-        }
+        })
     }
 
     /// Adds a node; a second one at the same path must be the same.
-    fn place(&mut self, file: &OpenFile, path: PathBuf, placed: Placed) -> Result<(), String> {
-        if let Some(earlier) = self.nodes.get(&path) {
+    fn place(&mut self, file: &OpenFile, key: Key, placed: Placed) -> Result<(), Problem> {
+        if let Some(earlier) = self.nodes.get(&key) {
             let is_same = match (&earlier.node, &placed.node) {
                 (
                     Node::File { offset, size },
@@ -93,61 +109,66 @@ impl Index {
                 (earlier, later) => earlier == later,
             };
             if !is_same {
-                return Err(format!("it has two different members {}", path.display()));
+                let at = earlier.at;
+                return Err(Problem::new(
+                    format!("it is there twice, and not the same: the other is at byte {at}"),
+                    TWICE,
+                ));
             }
         }
-        self.nodes.insert(path, placed);
+        self.nodes.insert(key, placed);
         Ok(())
     }
 
-    /// Takes one leading folder off all paths where the layout is in it.
+    fn is_file(&self, key: &[u8]) -> bool {
+        let node = self.nodes.get(key).map(|placed| &placed.node);
+        matches!(node, Some(Node::File { .. }))
+    }
+
     fn strip_folder(&mut self) {
-        let is_file = |index: &Self, path: &Path| {
-            matches!(
-                index.nodes.get(path),
-                Some(Placed {
-                    node: Node::File { .. },
-                    ..
-                })
-            )
-        };
-        if is_file(self, Path::new("index.json")) {
+        if self.is_file(b"index.json") {
             return;
         }
-        let mut roots = self
-            .nodes
-            .keys()
-            .filter_map(|path| path.components().next())
-            .map(|component| PathBuf::from(component.as_os_str()));
-        let Some(root) = roots.next() else { return };
-        if roots.any(|other| other != root) || !is_file(self, &root.join("index.json")) {
+        let first = |key: &Key| key.split(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
+        let mut roots = self.nodes.keys().filter(|key| !key.is_empty()).map(first);
+        let Some(Some(root)) = roots.next() else {
+            return;
+        };
+        let is_other = |other: Option<Vec<u8>>| other.is_none_or(|other| other != root);
+        if roots.any(is_other) || !self.is_file(&[&root[..], b"/index.json"].concat()) {
             return;
         }
         let nodes = std::mem::take(&mut self.nodes);
         self.nodes = nodes
             .into_iter()
-            .filter_map(|(path, placed)| {
-                let below = path.strip_prefix(&root).ok()?;
-                Some((below.to_owned(), placed))
+            .filter_map(|(key, placed)| {
+                let below = key.strip_prefix(&root[..])?;
+                Some((below.strip_prefix(b"/").unwrap_or(below).into(), placed))
             })
             .collect();
     }
 
     /// What lies below a symlink or file would be written elsewhere, or not at all, by a tool that unpacks.
     fn refuse_children_of_files(&self) -> Result<(), String> {
-        for path in self.nodes.keys() {
-            for parent in path.ancestors().skip(1) {
-                match self.nodes.get(parent) {
-                    None
-                    | Some(Placed {
-                        node: Node::Folder, ..
-                    }) => {}
+        let mut looked_at: &[u8] = b"";
+        for (key, placed) in &self.nodes {
+            let Some(mut parent) = parent(key).filter(|parent| *parent != looked_at) else {
+                continue;
+            };
+            looked_at = parent;
+            loop {
+                match self.nodes.get(parent).map(|above| &above.node) {
+                    None | Some(Node::Folder) => {}
                     Some(_) => {
+                        let (name, at) = (shown(key), placed.at);
                         return Err(format!(
-                            "{} lies below a member that is no folder",
-                            path.display()
+                            "entry {name:?} at byte {at}: it lies below an entry that is no folder"
                         ));
                     }
+                }
+                match self::parent(parent) {
+                    Some(above) => parent = above,
+                    None => break,
                 }
             }
         }
@@ -155,20 +176,44 @@ impl Index {
     }
 }
 
+/// What to do about a member below one that is no folder.
+pub(super) const BELOW_ADVICE: &str = REWRITE;
+
+/// Returns the path of the folder that a path is in; `None` for the root and what is in it.
+pub(super) fn parent(key: &[u8]) -> Option<&[u8]> {
+    let slash = key.iter().rposition(|byte| *byte == b'/')?;
+    key.get(..slash)
+}
+
+/// Returns a key as a path.
+pub(super) fn path(key: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(key))
+}
+
+/// Returns the target of a link as a path.
+pub(super) fn target(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes.to_vec()))
+}
+
 /// Returns the path without `.` and empty components, or `None` where it leads out of the archive.
-fn normal(name: &[u8]) -> Option<PathBuf> {
+fn normal(name: &[u8]) -> Option<Key> {
     if name.first() == Some(&b'/') {
         return None;
     }
-    let mut path = PathBuf::new();
+    let mut key = Vec::with_capacity(name.len());
     for part in name.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
             b".." => return None,
-            _ => path.push(OsString::from_vec(part.to_vec())),
+            _ => {
+                if !key.is_empty() {
+                    key.push(b'/');
+                }
+                key.extend_from_slice(part);
+            }
         }
     }
-    Some(path)
+    Some(key.into())
 }
 
 fn same_bytes(file: &OpenFile, (one, other): (u64, u64), size: u64) -> bool {

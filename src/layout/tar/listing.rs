@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Archive;
-use super::index::{Node, Placed};
+use super::index::{Node, Placed, parent, path, target};
 use crate::layout::names::{is_algorithm, is_writers};
 use crate::layout::{Extra, ExtraKind, Listing, StoredBlob};
 use crate::oci::{Algorithm, Digest};
@@ -14,24 +14,34 @@ use crate::oci::{Algorithm, Digest};
 const IMPLIED: Placed = Placed {
     node: Node::Folder,
     modified: (0, 0),
+    at: 0,
 };
 
 /// Lists an archive.
 pub(super) fn list(archive: &Archive) -> Listing {
     let nodes = &archive.index.nodes;
     let mut listing = Listing {
-        root: nodes.get(Path::new("")).map(|placed| archive.facts(placed)),
-        hidden: archive.index.hidden,
+        root: archive
+            .index
+            .node(Path::new(""))
+            .map(|placed| archive.facts(placed)),
         ..Listing::default()
     };
-    let mut folders = BTreeSet::new();
-    for (path, placed) in nodes {
-        folders.extend(path.ancestors().skip(1).map(Path::to_owned));
-        add(archive, path, placed, &mut listing);
+    let mut folders: BTreeSet<&[u8]> = BTreeSet::new();
+    let mut looked_at = None;
+    for (key, placed) in nodes {
+        let mut above = parent(key);
+        if above != looked_at {
+            looked_at = above;
+            while let Some(folder) = above.filter(|folder| folders.insert(folder)) {
+                above = parent(folder);
+            }
+        }
+        add(archive, path(key), placed, &mut listing);
     }
-    for path in folders {
-        if !nodes.contains_key(&path) && !path.as_os_str().is_empty() {
-            add(archive, &path, &IMPLIED, &mut listing);
+    for folder in folders {
+        if !nodes.contains_key(folder) {
+            add(archive, path(folder), &IMPLIED, &mut listing);
         }
     }
     listing.folders.sort_by(|one, other| one.0.cmp(&other.0));
@@ -61,16 +71,25 @@ enum Meaning {
 }
 
 fn meaning(path: &Path) -> Meaning {
-    let parts: Vec<&[u8]> = path
-        .components()
-        .map(|component| component.as_os_str().as_bytes())
-        .collect();
+    // Deeper paths mean what their first four components do.
+    let mut parts = [&b""[..]; 4];
+    let mut count = 0;
+    for (part, place) in path
+        .as_os_str()
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty())
+        .zip(&mut parts)
+    {
+        *place = part;
+        count += 1;
+    }
     let algorithm = |name: &[u8]| {
         std::str::from_utf8(name)
             .ok()
             .and_then(Algorithm::from_name)
     };
-    match parts.as_slice() {
+    match parts.get(..count).unwrap_or_default() {
         [] => Meaning::Root,
         [b"index.json"] => Meaning::Index,
         [b"oci-layout"] => Meaning::OciLayout,
@@ -119,7 +138,7 @@ fn kind(node: &Node) -> Option<ExtraKind> {
     match node {
         Node::File { .. } => Some(ExtraKind::File),
         Node::Folder => Some(ExtraKind::Directory),
-        Node::Link(target) => Some(ExtraKind::Link(PathBuf::from(target))),
+        Node::Link(bytes) => Some(ExtraKind::Link(target(bytes))),
         Node::Special => None,
     }
 }

@@ -1,5 +1,7 @@
 //! PAX extended headers: records that override fields of the next member.
 
+use super::problem::{Problem, SPARSE};
+
 /// Holds the records that matter here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Extended {
@@ -15,7 +17,7 @@ pub(super) struct Extended {
 
 impl Extended {
     /// Reads the records of one header.
-    pub(super) fn parse(mut bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(mut bytes: &[u8]) -> Result<Self, Problem> {
         let mut extended = Self::default();
         while !bytes.is_empty() {
             let (key, value, rest) = record(bytes)?;
@@ -30,7 +32,7 @@ impl Extended {
         self.path.is_some() || self.link.is_some() || self.size.is_some()
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
         let is_new = match key {
             b"path" => self.path.replace(name(value)?).is_none(),
             b"linkpath" => self.link.replace(name(value)?).is_none(),
@@ -39,17 +41,25 @@ impl Extended {
                 self.modified = time(value);
                 true
             }
-            _ if key.starts_with(b"GNU.sparse.") || key.starts_with(b"SCHILY.realsize") => {
-                return Err("sparse members are not supported".to_owned());
+            b"SCHILY.realsize" | b"SUN.holesdata" => return Err(sparse()),
+            _ if key.starts_with(b"GNU.sparse.") => return Err(sparse()),
+            // They say that the member is something else than its header does, to the readers that know them.
+            b"SCHILY.filetype" | b"GNU.volume.filename" | b"GNU.dumpdir" => {
+                let key = key.escape_ascii();
+                return Err(format!("its PAX header gives {key}").into());
             }
             _ => true,
         };
         if is_new {
             Ok(())
         } else {
-            Err(format!("a PAX header gives {} twice", key.escape_ascii()))
+            Err(format!("its PAX header gives {} twice", key.escape_ascii()).into())
         }
     }
+}
+
+fn sparse() -> Problem {
+    Problem::new("it is sparse", SPARSE)
 }
 
 /// Is a key, its value, and what follows the record.
@@ -57,7 +67,7 @@ type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
 /// Splits `LENGTH KEY=VALUE\n` off, where LENGTH counts the whole record.
 fn record(bytes: &[u8]) -> Result<Record<'_>, String> {
-    let wrong = || "a PAX record is malformed".to_owned();
+    let wrong = || "its PAX header is malformed".to_owned();
     let space = bytes
         .iter()
         .position(|byte| *byte == b' ')
@@ -81,7 +91,7 @@ fn record(bytes: &[u8]) -> Result<Record<'_>, String> {
 fn name(value: &[u8]) -> Result<Vec<u8>, String> {
     if value.is_empty() || value.contains(&0) {
         // Nothing, or what comes before the zero byte: readers differ.
-        return Err("a PAX name is empty or holds a zero byte".to_owned());
+        return Err("a name in its PAX header is empty or holds a zero byte".to_owned());
     }
     Ok(value.to_vec())
 }
@@ -92,7 +102,7 @@ fn decimal(digits: &[u8]) -> Result<u64, String> {
         .ok()
         .filter(|_| is_decimal)
         .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| "a PAX number is malformed".to_owned())
+        .ok_or_else(|| "a number in its PAX header is malformed".to_owned())
 }
 
 /// Returns seconds and nanoseconds; a time that cannot be read is none.

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use super::header::{BLOCK_BYTES, Header, Type};
 use super::pax::Extended;
+use super::problem::{INCOMPLETE, Problem, SMALLER, shown};
 use crate::files::{self, OpenFile};
 use crate::oci::limits::{PAX_BYTES_MAX, TAR_ENTRIES_MAX};
 
@@ -13,8 +14,10 @@ const NAME_BYTES_MAX: usize = 4096;
 const NAMES_BYTES_MAX: usize = 256 << 20;
 /// The largest size that twelve octal digits with a terminator hold; above it a PAX header says the size.
 const OCTAL_SIZE_MAX: u64 = 0o77_777_777_777;
-/// Bytes read at once: the headers of small members lie close together.
-const WINDOW_BYTES: usize = 16 << 10;
+/// Bytes read at once where headers lie close together.
+const WINDOW_BYTES: usize = 64 << 10;
+/// Bytes read at once behind a member that was skipped: a header and, mostly, what belongs to it.
+const WINDOW_BYTES_MIN: usize = 2 << 10;
 
 /// Is what a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub(super) enum Content {
     HardLink(Vec<u8>),
     /// A symlink and its target.
     SymLink(Vec<u8>),
-    /// A device or fifo.
+    /// A fifo.
     Special,
 }
 
@@ -40,36 +43,47 @@ pub(super) struct Member {
     pub(super) content: Content,
     /// Its modification time: seconds and nanoseconds.
     pub(super) modified: (i64, u32),
+    /// Where its header is.
+    pub(super) at: u64,
 }
 
-/// Says why an archive cannot be indexed, and where.
+/// Says why an archive cannot be indexed.
 #[derive(Debug)]
 pub(super) enum ScanError {
-    /// It is not an archive that all readers understand alike.
-    Refused { problem: String, offset: u64 },
+    /// It is not an archive that all readers understand alike: which entry, where and why; what to do.
+    Refused {
+        problem: String,
+        advice: &'static str,
+    },
     /// Reading failed.
     Read(std::io::Error),
 }
 
-/// Returns the members of an archive in their order.
-pub(super) fn scan(file: &OpenFile) -> Result<Vec<Member>, ScanError> {
+/// Is what takes the members in their order.
+pub(super) type Take<'a> = &'a mut dyn FnMut(Member) -> Result<(), Problem>;
+
+/// Hands the members of an archive over in their order.
+pub(super) fn scan(file: &OpenFile, take: Take<'_>) -> Result<(), ScanError> {
     let mut scanner = Scanner {
         file,
         position: 0,
+        header_at: 0,
+        name: Vec::new(),
         window: Vec::new(),
         window_start: 0,
     };
-    scanner.refuse_compressed()?;
-    let mut members = Vec::new();
+    let mut members = 0_usize;
     let mut names_bytes = 0_usize;
     while let Some(member) = scanner.next_member()? {
         names_bytes = names_bytes.saturating_add(member.name.len());
-        if members.len() == TAR_ENTRIES_MAX || names_bytes > NAMES_BYTES_MAX {
-            return Err(scanner.refuse(format!("more than {TAR_ENTRIES_MAX} members")));
+        if members == TAR_ENTRIES_MAX || names_bytes > NAMES_BYTES_MAX {
+            let problem = format!("the archive has more than {TAR_ENTRIES_MAX} entries");
+            return Err(scanner.refuse(Problem::new(problem, SMALLER)));
         }
-        members.push(member);
+        members += 1;
+        take(member).map_err(|problem| scanner.refuse(problem))?;
     }
-    Ok(members)
+    Ok(())
 }
 
 /// Holds headers that were read for the member to come.
@@ -89,32 +103,26 @@ impl Pending {
 struct Scanner<'a> {
     file: &'a OpenFile,
     position: u64,
+    /// Where the last header was, and the name in it.
+    header_at: u64,
+    name: Vec<u8>,
     window: Vec<u8>,
     window_start: u64,
 }
 
 impl Scanner<'_> {
-    fn refuse(&self, problem: String) -> ScanError {
+    fn refuse(&self, problem: impl Into<Problem>) -> ScanError {
+        let Problem { text, advice } = problem.into();
+        let name = shown(&self.name);
+        let at = self.header_at;
         ScanError::Refused {
-            problem,
-            offset: self.position,
+            problem: format!("entry {name:?} at byte {at}: {text}"),
+            advice,
         }
     }
 
-    fn refuse_compressed(&mut self) -> Result<(), ScanError> {
-        let mut start = [0; 6];
-        files::read_at(self.file.file.as_fd(), &mut start, 0).map_err(ScanError::Read)?;
-        for (magic, name) in [
-            (&b"\x1f\x8b"[..], "gzip"),
-            (b"\x28\xb5\x2f\xfd", "zstd"),
-            (b"\xfd7zXZ\0", "xz"),
-            (b"BZh", "bzip2"),
-        ] {
-            if start.starts_with(magic) {
-                return Err(self.refuse(format!("it is compressed with {name}")));
-            }
-        }
-        Ok(())
+    fn cut_off(&self) -> ScanError {
+        self.refuse(Problem::new("the archive is cut off here", INCOMPLETE))
     }
 
     /// Returns the next member, or `None` at the end.
@@ -127,19 +135,21 @@ impl Scanner<'_> {
                     let extended =
                         Extended::parse(&bytes).map_err(|problem| self.refuse(problem))?;
                     if pending.extended.replace(extended).is_some() {
-                        return Err(self.refuse("a member has two PAX headers".to_owned()));
+                        return Err(self.refuse("a member has two PAX headers"));
                     }
                 }
                 Type::Global => {
                     let bytes = self.read_content(header.size)?;
                     let global = Extended::parse(&bytes).map_err(|problem| self.refuse(problem))?;
                     if global.moves_members() {
-                        return Err(self.refuse("a global header changes members".to_owned()));
+                        return Err(self.refuse("a global header changes members"));
+                    }
+                    if !pending.is_empty() {
+                        return Err(self.refuse("a global header stands before a member's own"));
                     }
                 }
                 Type::LongName => self.long(header.size, &mut pending.name)?,
                 Type::LongLink => self.long(header.size, &mut pending.link)?,
-                Type::Label => {}
                 Type::File | Type::HardLink | Type::SymLink | Type::Folder | Type::Special => {
                     return self.member(header, pending).map(Some);
                 }
@@ -154,7 +164,8 @@ impl Scanner<'_> {
             if pending.is_empty() {
                 Ok(None)
             } else {
-                Err(scanner.refuse("a header stands before no member".to_owned()))
+                let problem = "a header stands before no member";
+                Err(scanner.refuse(Problem::new(problem, INCOMPLETE)))
             }
         };
         if self.position == self.file.stat.size {
@@ -165,11 +176,16 @@ impl Scanner<'_> {
             // Whether one block of zeros is the end or none, readers disagree.
             let next = self.position + 512;
             if next < self.file.stat.size && !Header::is_end(&self.block(next)?) {
-                return Err(self.refuse("a lone block of zeros".to_owned()));
+                self.header_at = self.position;
+                self.name.clear();
+                return Err(self.refuse("a lone block of zeros"));
             }
             return at_end(self);
         }
+        self.header_at = self.position;
+        self.name = Header::name_in(&block);
         let header = Header::parse(&block).map_err(|problem| self.refuse(problem))?;
+        self.name.clone_from(&header.name);
         self.position += 512;
         Ok(Some(header))
     }
@@ -178,13 +194,20 @@ impl Scanner<'_> {
         if let Some(block) = self.windowed(offset) {
             return Ok(block);
         }
-        self.window.resize(WINDOW_BYTES, 0);
+        // A member that reaches far beyond the window was skipped, and the next one may be as large.
+        let end = self.window_start + u64::try_from(self.window.len()).unwrap_or(0);
+        let is_near = offset.saturating_sub(end) < 4096;
+        let length = if is_near {
+            WINDOW_BYTES
+        } else {
+            WINDOW_BYTES_MIN
+        };
+        self.window.resize(length, 0);
         let count = files::read_at(self.file.file.as_fd(), &mut self.window, offset)
             .map_err(ScanError::Read)?;
         self.window.truncate(count);
         self.window_start = offset;
-        self.windowed(offset)
-            .ok_or_else(|| self.refuse("the archive is cut off".to_owned()))
+        self.windowed(offset).ok_or_else(|| self.cut_off())
     }
 
     fn windowed(&self, offset: u64) -> Option<[u8; BLOCK_BYTES]> {
@@ -200,11 +223,19 @@ impl Scanner<'_> {
             .ok_or_else(|| self.refuse(format!("a header has more than {PAX_BYTES_MAX} bytes")))?;
         let start = self.position;
         self.skip(size)?;
+        let in_window = start.checked_sub(self.window_start).and_then(|start| {
+            self.window
+                .get(usize::try_from(start).ok()?..)?
+                .get(..length)
+        });
+        if let Some(bytes) = in_window {
+            return Ok(bytes.to_vec());
+        }
         let mut bytes = vec![0; length];
         let count =
             files::read_at(self.file.file.as_fd(), &mut bytes, start).map_err(ScanError::Read)?;
         if count < length {
-            return Err(self.refuse("the archive is cut off".to_owned()));
+            return Err(self.cut_off());
         }
         Ok(bytes)
     }
@@ -216,7 +247,7 @@ impl Scanner<'_> {
             .checked_add(size)
             .and_then(|end| end.checked_next_multiple_of(512))
             .filter(|next| *next <= self.file.stat.size)
-            .ok_or_else(|| self.refuse("the archive is cut off".to_owned()))?;
+            .ok_or_else(|| self.cut_off())?;
         self.position = next;
         Ok(())
     }
@@ -234,7 +265,7 @@ impl Scanner<'_> {
             .all(|byte| *byte == 0);
         bytes.truncate(end);
         if bytes.is_empty() || !rest_is_zero || place.replace(bytes).is_some() {
-            return Err(self.refuse("a GNU long name is malformed".to_owned()));
+            return Err(self.refuse("a GNU long name is malformed"));
         }
         Ok(())
     }
@@ -244,17 +275,18 @@ impl Scanner<'_> {
         if (extended.path.is_some() && pending.name.is_some())
             || (extended.link.is_some() && pending.link.is_some())
         {
-            return Err(self.refuse("a member has both a PAX name and a GNU name".to_owned()));
+            return Err(self.refuse("it has both a PAX name and a GNU name"));
         }
-        let size = self.size(&header, extended.size)?;
         let name = extended.path.or(pending.name).unwrap_or(header.name);
+        self.name.clone_from(&name);
+        let size = self.size(header.kind, header.size, extended.size)?;
         let link = extended.link.or(pending.link).unwrap_or(header.link);
         if name.len() > NAME_BYTES_MAX || link.len() > NAME_BYTES_MAX {
             return Err(self.refuse(format!("a name has more than {NAME_BYTES_MAX} bytes")));
         }
         let content = match header.kind {
             Type::File if name.ends_with(b"/") => {
-                return Err(self.refuse("a file has the name of a folder".to_owned()));
+                return Err(self.refuse("it is a file with the name of a folder"));
             }
             Type::File => {
                 let offset = self.position;
@@ -270,18 +302,21 @@ impl Scanner<'_> {
             name,
             content,
             modified: extended.modified.unwrap_or((header.modified, 0)),
+            at: self.header_at,
         })
     }
 
     /// Returns the size; readers that ignore PAX headers must find the next header at the same place wherever the field can say so.
-    fn size(&self, header: &Header, extended: Option<u64>) -> Result<u64, ScanError> {
+    fn size(&self, kind: Type, field: u64, extended: Option<u64>) -> Result<u64, ScanError> {
         let Some(size) = extended else {
-            return Ok(header.size);
+            return Ok(field);
         };
-        let agrees = size == header.size
-            || (size > OCTAL_SIZE_MAX && matches!(header.size, 0 | OCTAL_SIZE_MAX));
-        if !agrees || (size > 0 && header.kind != Type::File) {
-            return Err(self.refuse("a PAX size and its header's size disagree".to_owned()));
+        let agrees =
+            size == field || (size > OCTAL_SIZE_MAX && matches!(field, 0 | OCTAL_SIZE_MAX));
+        if !agrees || (size > 0 && kind != Type::File) {
+            return Err(self.refuse(format!(
+                "its PAX size {size} and its header's size {field} disagree"
+            )));
         }
         Ok(size)
     }

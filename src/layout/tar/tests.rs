@@ -77,6 +77,11 @@ fn layout() -> Builder {
     Builder::default().file("index.json", INDEX)
 }
 
+/// Returns a small archive for other tests.
+pub(in crate::layout) fn layout_bytes() -> Vec<u8> {
+    layout().file("oci-layout", b"{}").end()
+}
+
 fn stored(bytes: &[u8]) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
@@ -179,14 +184,11 @@ fn lists_extras_hidden_and_leftovers_as_a_directory_does() {
         .file("docs/deep/file", b"text")
         .link("docs/link", b'2', "../../outside")
         .member("docs/fifo", b'6', b"")
-        .file("/absolute", b"x")
-        .file("../outside", b"x")
-        .file("docs/../../outside", b"x")
         .link("oci-put-blob1", b'2', "x")
         .end();
     let listing = open(&bytes).unwrap().listing().unwrap();
     assert!(listing.oci_layout.is_some());
-    assert_eq!(listing.hidden, 4);
+    assert_eq!(listing.hidden, 1);
     let leftovers: Vec<_> = listing
         .leftovers
         .iter()
@@ -299,21 +301,29 @@ fn resolves_hard_links_within_the_archive_only() {
         .file("original", b"content")
         .link(&blob, b'1', "./original")
         .link("chained", b'1', &blob)
-        .link("forward", b'1', "later")
-        .link("outside", b'1', "/etc/passwd")
-        .link("up", b'1', "../original")
-        .file("later", b"later")
         .end();
     let tar = open(&bytes).unwrap();
     assert_eq!(read(&tar, &blob), b"content");
     assert_eq!(read(&tar, "chained"), b"content");
-    assert_eq!(tar.listing().unwrap().hidden, 3);
-    for name in ["forward", "outside", "up"] {
-        let refused = tar.file(Path::new(name));
-        assert!(
-            matches!(refused, Err(SourceError::NotRegular { .. })),
-            "{name}"
-        );
+    assert_eq!(tar.listing().unwrap().hidden, 0);
+    let original = || {
+        layout()
+            .file("original", b"content")
+            .folder("folder")
+            .link("soft", b'2', "original")
+    };
+    for target in [
+        "later",
+        "/etc/passwd",
+        "/original",
+        "../original",
+        "folder",
+        "soft",
+        "",
+    ] {
+        let bytes = original().link("hard", b'1', target).file("later", b"x");
+        let problem = problem(&bytes.end());
+        assert!(problem.contains("no file before it"), "{target}: {problem}");
     }
 }
 
@@ -331,61 +341,298 @@ fn a_symlink_in_the_place_of_a_blob_is_not_followed() {
     assert_eq!(tar.listing().unwrap().hidden, 1);
 }
 
+/// Returns a header that was changed by `change` and sealed.
+fn changed(kind: u8, size: u64, change: impl Fn(&mut [u8; 512])) -> [u8; 512] {
+    let mut block = header("x", kind, size);
+    change(&mut block);
+    seal(&mut block);
+    block
+}
+
+/// Checks that each archive is refused, with words and at an offset.
+#[track_caller]
+fn refused(cases: Vec<(Vec<u8>, &str, usize)>) {
+    for (bytes, expected, at) in cases {
+        let Err(SourceError::Archive {
+            problem, advice, ..
+        }) = open(&bytes)
+        else {
+            panic!("{expected:?} is read");
+        };
+        assert!(
+            problem.contains(expected),
+            "{problem:?} instead of {expected:?}"
+        );
+        let place = format!("at byte {at}: ");
+        assert!(
+            problem.contains(&place),
+            "{problem:?} is not {place:?} ({expected:?})"
+        );
+        assert!(advice.len() > 20, "{expected:?}: {advice:?}");
+    }
+}
+
 #[test]
-fn refuses_what_readers_understand_differently() {
+fn refuses_two_of_a_name() {
     let file = |name: &str| layout().file(name, b"x");
-    let mut magic = header("x", b'0', 0);
-    magic[257..265].copy_from_slice(b"ustar!!!");
-    seal(&mut magic);
-    let mut sum = header("x", b'0', 0);
-    sum[0] = b'y';
-    let mut negative = header("x", b'0', 0);
-    negative[124..136].copy_from_slice(&[0xff; 12]);
-    seal(&mut negative);
-    let mut lone = layout().0;
-    lone.extend_from_slice(&[0; 512]);
-    for (bytes, expected) in [
+    refused(vec![
         (
             layout().file("index.json", b"{}").end(),
-            "two different members index.json",
+            "there twice, and not the same: the other is at byte 0",
+            1024,
         ),
+        (layout().file("./index.json", b"{}").end(), "twice", 1024),
+        (file("a").file("a", b"y").end(), "twice", 2048),
+        (file("a").folder("a/").end(), "twice", 2048),
+        (file("a").link("a", b'2', "x").end(), "twice", 2048),
+        (file("a").file("a/b", b"").end(), "no folder", 2048),
         (
-            layout().file("./index.json", b"{}").end(),
-            "two different members index.json",
+            layout().file("a/b", b"").file("a", b"x").end(),
+            "no folder",
+            1024,
         ),
-        (file("a").file("a", b"y").end(), "two different members a"),
-        (file("a").folder("a/").end(), "two different members a"),
-        (file("a").file("a/b", b"").end(), "no folder"),
         (
             layout().link("a", b'2', "/tmp").file("a/b", b"").end(),
             "no folder",
+            1536,
         ),
-        (layout().block(&magic).end(), "unknown magic"),
-        (layout().block(&sum).end(), "checksum"),
-        (layout().block(&negative).end(), "negative"),
-        (layout().member("x", b'S', b"").end(), "sparse"),
+        (
+            layout()
+                .link("blobs", b'2', ".")
+                .file("blobs/sha256/x", b"")
+                .end(),
+            "no folder",
+            1536,
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_names_that_lead_out_of_the_archive() {
+    for name in [
+        "/index.json",
+        "/x",
+        "../x",
+        "a/../index.json",
+        "a/..",
+        "..",
+        "//x",
+    ] {
+        refused(vec![(
+            layout().file(name, b"x").end(),
+            "leads out of the archive",
+            1024,
+        )]);
+        let pax = format!("path={name}\n");
+        let pax = format!("{} {pax}", pax.len() + 3);
+        refused(vec![(
+            layout().pax(&pax).file("y", b"x").end(),
+            "leads out of the archive",
+            2048,
+        )]);
+    }
+    refused(vec![
+        (layout().file(".", b"x").end(), "no name", 1024),
+        (layout().file("", b"x").end(), "no name", 1024),
+    ]);
+}
+
+#[test]
+fn refuses_kinds_of_entries_that_a_layout_cannot_use() {
+    refused(vec![
+        (layout().member("x", b'S', b"").end(), "sparse", 1024),
         (
             layout().pax("22 GNU.sparse.major=1\n").file("x", b"").end(),
             "sparse",
+            1024,
         ),
-        (layout().member("x", b'M', b"").end(), "multi-volume"),
-        (layout().member("x", b'D', b"").end(), "type D"),
-        (layout().member("x", b'1', b"data").end(), "no content"),
-        (layout().member("x/", b'5', b"data").end(), "no content"),
-        (layout().member("x/", b'0', b"data").end(), "no content"),
+        (
+            layout().pax("20 SUN.holesdata= 0\n").file("x", b"").end(),
+            "sparse",
+            1024,
+        ),
+        (
+            layout().pax("22 SCHILY.realsize=10\n").file("x", b"").end(),
+            "sparse",
+            1024,
+        ),
+        (
+            layout()
+                .pax("26 SCHILY.filetype=sparse\n")
+                .file("x", b"")
+                .end(),
+            "SCHILY.filetype",
+            1024,
+        ),
+        (layout().member("x", b'M', b"").end(), "volume", 1024),
+        (layout().member("x", b'V', b"").end(), "volume label", 1024),
+        (layout().member("x", b'D', b"").end(), "type D", 1024),
+        (layout().member("x", b'X', b"").end(), "type X", 1024),
+        (layout().member("x", b'A', b"").end(), "type A", 1024),
+        (layout().member("x", b'3', b"").end(), "device", 1024),
+        (layout().member("x", b'4', b"").end(), "device", 1024),
+    ]);
+}
+
+#[test]
+fn refuses_headers_that_readers_understand_differently() {
+    let gnu = |change: fn(&mut [u8; 512])| {
+        changed(b'0', 0, |block| {
+            block[257..265].copy_from_slice(b"ustar  \0");
+            change(block);
+        })
+    };
+    let with = |block: [u8; 512]| layout().block(&block).end();
+    let mut sum = header("x", b'0', 0);
+    sum[0] = b'y';
+    let mut lone = layout().0;
+    lone.extend_from_slice(&[0; 512]);
+    refused(vec![
+        (
+            with(changed(b'0', 0, |b| {
+                b[257..265].copy_from_slice(b"ustar!!!")
+            })),
+            "unknown magic",
+            1024,
+        ),
+        (with(sum), "checksum", 1024),
+        (
+            with(changed(b'0', 0, |b| {
+                b[124..136].copy_from_slice(&[0xff; 12])
+            })),
+            "negative",
+            1024,
+        ),
+        (
+            with(changed(b'0', 0, |b| {
+                b[124..136].copy_from_slice(b"0 0000000007")
+            })),
+            "size is not a number",
+            1024,
+        ),
+        (
+            with(changed(b'0', 0, |b| {
+                b[100..108].copy_from_slice(b"rw-r--r-")
+            })),
+            "mode is not a number",
+            1024,
+        ),
+        (
+            with(changed(b'0', 0, |b| {
+                b[108..116].copy_from_slice(b"root\0\0\0\0")
+            })),
+            "owner is not a number",
+            1024,
+        ),
+        (
+            with(changed(b'0', 0, |b| {
+                b[136..148].copy_from_slice(b"yesterday\0\0\0")
+            })),
+            "time is not a number",
+            1024,
+        ),
+        (
+            with(gnu(|b| b[345..351].copy_from_slice(b"prefix"))),
+            "only a POSIX header",
+            1024,
+        ),
+        (
+            with(changed(b'0', 0, |b| {
+                b[257..265].fill(0);
+                b[345..351].copy_from_slice(b"prefix");
+            })),
+            "only a POSIX header",
+            1024,
+        ),
+        (
+            [&lone[..], &header("x", b'0', 0), &[0; 1024]].concat(),
+            "lone block",
+            1024,
+        ),
+        (b"not a tar".to_vec(), "cut off", 0),
+    ]);
+}
+
+#[test]
+fn refuses_sizes_that_readers_understand_differently() {
+    refused(vec![
+        (
+            layout().member("x", b'1', b"data").end(),
+            "no content",
+            1024,
+        ),
+        (
+            layout().member("x", b'2', b"data").end(),
+            "no content",
+            1024,
+        ),
+        (
+            layout().member("x", b'6', b"data").end(),
+            "no content",
+            1024,
+        ),
+        (
+            layout().member("x/", b'5', b"data").end(),
+            "no content",
+            1024,
+        ),
+        (
+            layout().member("x/", b'0', b"data").end(),
+            "name of a folder",
+            1024,
+        ),
+        (
+            layout().member("x/", b'0', b"").end(),
+            "name of a folder",
+            1024,
+        ),
+        (
+            layout().member("x/", b'7', b"").end(),
+            "name of a folder",
+            1024,
+        ),
         (
             layout().pax("10 size=8\n").file("x", b"content").end(),
+            "PAX size 8 and its header's size 7 disagree",
+            2048,
+        ),
+        (
+            // One reader finds a member in what the other takes for content.
+            layout()
+                .pax("12 size=512\n")
+                .file("x", b"")
+                .file("index.json", b"")
+                .end(),
+            "PAX size 512 and its header's size 0 disagree",
+            2048,
+        ),
+        (
+            layout()
+                .pax("10 size=0\n")
+                .file("x", &header("index.json", b'0', 0))
+                .end(),
+            "PAX size 0 and its header's size 512 disagree",
+            2048,
+        ),
+        (
+            layout().pax("10 size=7\n").folder("x/").end(),
             "disagree",
+            2048,
         ),
         (
             layout()
                 .pax("10 size=7\n")
-                .file("x", b"")
-                .content(b"content")
+                .link("x", b'1', "index.json")
                 .end(),
             "disagree",
+            2048,
         ),
-        (layout().pax("10 size=7\n").folder("x/").end(), "disagree"),
+    ]);
+}
+
+#[test]
+fn refuses_headers_before_headers_that_readers_understand_differently() {
+    refused(vec![
         (
             layout()
                 .pax("10 path=x\n")
@@ -393,12 +640,18 @@ fn refuses_what_readers_understand_differently() {
                 .file("z", b"")
                 .end(),
             "two PAX",
+            2048,
         ),
-        (layout().pax("10 path=x\n").end(), "before no member"),
-        (layout().pax("10 path=x").file("z", b"").end(), "malformed"),
+        (layout().pax("10 path=x\n").end(), "before no member", 1024),
+        (
+            layout().pax("10 path=x").file("z", b"").end(),
+            "malformed",
+            1024,
+        ),
         (
             layout().pax("11 path=x/\n").file("z", b"").end(),
             "name of a folder",
+            2048,
         ),
         (
             layout()
@@ -407,33 +660,59 @@ fn refuses_what_readers_understand_differently() {
                 .file("z", b"")
                 .end(),
             "both a PAX name",
+            3072,
         ),
         (
             layout().member("L", b'L', b"a\0b\0").file("z", b"").end(),
             "long name",
+            1024,
         ),
         (
             layout()
                 .member("x", b'g', b"10 path=x\n")
                 .file("z", b"")
                 .end(),
-            "global",
+            "global header changes",
+            1024,
         ),
         (
-            [&lone[..], &header("x", b'0', 0), &[0; 1024]].concat(),
-            "lone block",
+            layout()
+                .pax("10 path=x\n")
+                .member("x", b'g', b"13 comment=x\n")
+                .file("z", b"")
+                .end(),
+            "before a member's own",
+            2048,
         ),
-        (b"\x1f\x8b\x08".to_vec(), "compressed with gzip"),
-        (b"\x28\xb5\x2f\xfd".to_vec(), "compressed with zstd"),
-        (b"\xfd7zXZ\0".to_vec(), "compressed with xz"),
-        (b"BZh9".to_vec(), "compressed with bzip2"),
-        (b"not a tar".to_vec(), "cut off"),
+        (
+            layout()
+                .member("x", b'L', &[b'n'; 5000])
+                .file("z", b"")
+                .end(),
+            "more than 4096 bytes",
+            6656,
+        ),
+        (
+            layout()
+                .member("x", b'x', &vec![b' '; 70_000])
+                .file("z", b"")
+                .end(),
+            "more than 65536 bytes",
+            1024,
+        ),
+    ]);
+}
+
+#[test]
+fn names_what_compressed_it() {
+    for (bytes, expected) in [
+        (&b"\x1f\x8b\x08"[..], "ends early"),
+        (b"\x28\xb5\x2f\xfd", "ends early"),
+        (b"\xfd7zXZ\0", "compressed with xz"),
+        (b"BZh9", "compressed with bzip2"),
     ] {
-        let problem = problem(&bytes);
-        assert!(
-            problem.contains(expected),
-            "{problem:?} instead of {expected:?}"
-        );
+        let problem = problem(bytes);
+        assert!(problem.contains(expected), "{problem:?}: {expected:?}");
     }
 }
 

@@ -1,0 +1,124 @@
+//! An archive as it was indexed: an open file, the state it was in, and what its members make up.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::index::{BELOW_ADVICE, Index, Node, Placed};
+use super::scan::{ScanError, scan};
+use crate::files::{self, OpenFile};
+use crate::layout::compressed::{self, Form, Input};
+use crate::layout::{Blob, FileFacts, Identity, SourceError, Timestamp};
+use crate::oci::Progress;
+
+/// Is an indexed archive.
+#[derive(Debug)]
+pub(super) struct Archive {
+    /// The file with the members: the archive, or what a compressed one was unpacked to.
+    pub(super) file: Arc<OwnedFd>,
+    identity: Identity,
+    /// The state of the archive itself.
+    pub(super) outer: Identity,
+    pub(super) index: Index,
+}
+
+impl Archive {
+    /// Indexes an open file, which is unpacked first where it is compressed.
+    ///
+    /// # Errors
+    /// Says which entry is not understood by all readers alike, and where it is.
+    pub(super) fn load(
+        file: OpenFile,
+        typed: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Self, SourceError> {
+        let form = Form::of_file(&file).map_err(files::FileError::io("reading", typed))?;
+        if form == Form::Plain {
+            return Self::index(file, None, typed);
+        }
+        let outer = Identity::from(&file.stat);
+        progress.expect(file.stat.size);
+        let mut reader = compressed::reader(&file);
+        let unpacked = compressed::spool(&mut Input::new(&mut reader), typed, progress)?;
+        if Identity::from(&file.stat_now()?) != outer {
+            return Err(SourceError::Archive {
+                path: typed.to_owned(),
+                problem: "it changed while it was unpacked".to_owned(),
+                advice: "try again when its writer is done",
+            });
+        }
+        Self::index(unpacked, Some(outer), typed)
+    }
+
+    /// Indexes a tar; `outer` is the state of the compressed file that it was in.
+    ///
+    /// # Errors
+    /// As [`Archive::load`].
+    pub(super) fn index(
+        file: OpenFile,
+        outer: Option<Identity>,
+        typed: &Path,
+    ) -> Result<Self, SourceError> {
+        let refuse = |problem, advice| SourceError::Archive {
+            path: typed.to_owned(),
+            problem,
+            advice,
+        };
+        let mut index = Index::default();
+        scan(&file, &mut |member| index.add(&file, member)).map_err(|error| match error {
+            ScanError::Refused { problem, advice } => refuse(problem, advice),
+            ScanError::Read(source) => files::FileError::io("reading", typed)(source).into(),
+        })?;
+        index
+            .finish()
+            .map_err(|problem| refuse(problem, BELOW_ADVICE))?;
+        if index.node(Path::new("index.json")).is_none() {
+            return Err(SourceError::NotALayout {
+                path: typed.to_owned(),
+            });
+        }
+        let identity = Identity::from(&file.stat);
+        Ok(Self {
+            file: Arc::new(file.file),
+            identity,
+            outer: outer.unwrap_or(identity),
+            index,
+        })
+    }
+
+    /// Returns the file at a path below the root, or `None` where nothing has it.
+    pub(super) fn blob(&self, path: &Path) -> Result<Option<Blob>, SourceError> {
+        match self.index.node(path).map(|placed| &placed.node) {
+            None => Ok(None),
+            Some(Node::File { offset, size }) => Ok(Some(Blob::File {
+                file: self.file.clone(),
+                offset: *offset,
+                size: *size,
+                identity: self.identity,
+            })),
+            Some(Node::Folder | Node::Link(_) | Node::Special) => Err(SourceError::NotRegular {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// Returns the facts of a member: the times are the member's and the archive's, owner and mode are this process's.
+    pub(super) fn facts(&self, placed: &Placed) -> FileFacts {
+        let (size, mode) = match &placed.node {
+            Node::File { size, .. } => (*size, 0o444),
+            Node::Link(_) => (0, 0o777),
+            Node::Folder | Node::Special => (0, 0o555),
+        };
+        FileFacts {
+            uid: files::effective_uid(),
+            gid: files::effective_gid(),
+            mode,
+            size,
+            modified: Timestamp {
+                seconds: placed.modified.0,
+                nanoseconds: placed.modified.1,
+            },
+            changed: self.outer.changed,
+        }
+    }
+}
