@@ -65,6 +65,7 @@ fn of_source(error: &SourceError) -> Errno {
         SourceError::Locked { .. } => Errno::EBUSY,
         SourceError::TooLarge { .. } | SourceError::TooMany { .. } => Errno::EFBIG,
         SourceError::NotRegular { .. }
+        | SourceError::Overlay { .. }
         | SourceError::NotALayout { .. }
         | SourceError::Archive { .. }
         | SourceError::Index { .. }

@@ -6,7 +6,7 @@
 //! stays; a path that something was mounted on (an over-mount) is not looked into.
 
 mod commit;
-mod edit;
+pub(super) mod edit;
 mod listing;
 mod root;
 
@@ -31,7 +31,8 @@ const READINGS_MAX: u32 = 5;
 /// Is a layout directory.
 #[derive(Debug)]
 pub struct Directory {
-    anchor: root::Anchor,
+    /// What leads to the directory; `None` where it stays the one that was handed in.
+    anchor: Option<root::Anchor>,
     root: Mutex<Arc<Root>>,
 }
 
@@ -48,15 +49,30 @@ impl Directory {
             });
         }
         Ok(Self {
-            anchor,
+            anchor: Some(anchor),
             root: Mutex::new(Arc::new(root)),
+        })
+    }
+
+    /// Takes an open folder as a layout, for good: whatever its path names later.
+    ///
+    /// # Errors
+    /// Returns what examining the folder returns.
+    pub(super) fn of_folder(folder: Folder, path: &Path) -> Result<Self, SourceError> {
+        Ok(Self {
+            anchor: None,
+            root: Mutex::new(Arc::new(Root::of_folder(folder, path)?)),
         })
     }
 
     /// Returns the directory that the path names now.
     fn root(&self) -> Result<Arc<Root>, SourceError> {
         let held = self.held();
-        let Some(next) = self.anchor.replaced(&held)? else {
+        let next = match &self.anchor {
+            Some(anchor) => anchor.replaced(&held)?,
+            None => None,
+        };
+        let Some(next) = next else {
             return Ok(held);
         };
         let next = Arc::new(next);

@@ -93,6 +93,19 @@ pub struct Listing {
     pub hidden: usize,
     /// Names of writers in progress or left over (docs/SEMANTICS.md): not shown.
     pub leftovers: Vec<PathBuf>,
+    /// What an overlay holds that is no part of the layout.
+    pub ignored: Vec<Ignored>,
+}
+
+/// Is something in an overlay that is not shown, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignored {
+    /// The overlay, or a file of it.
+    pub path: PathBuf,
+    /// The digest of the entry, where it has one.
+    pub digest: Option<Digest>,
+    /// Why it is not shown.
+    pub problem: String,
 }
 
 /// Says why a layout cannot be read or written.
@@ -165,6 +178,14 @@ pub enum SourceError {
     EntryLost {
         /// How often it was added.
         attempts: u32,
+    },
+    /// What would take the additions is no overlay of this layout.
+    #[error("overlay {path}: {problem}")]
+    Overlay {
+        /// The overlay.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The source takes no additions.
     #[error("{path} is read-only")]

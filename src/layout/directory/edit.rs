@@ -49,6 +49,28 @@ pub(super) fn lists(bytes: &[u8], entries: &[Value]) -> bool {
     })
 }
 
+/// Adds entries at the end, whatever the index lists.
+///
+/// # Errors
+/// Refuses what is not an index that two readers would understand alike.
+pub(in crate::layout) fn append(
+    bytes: &[u8],
+    entries: impl IntoIterator<Item = Value>,
+) -> Result<Vec<u8>, SourceError> {
+    let mut index = parse(bytes)?;
+    manifests(&mut index)?.extend(entries);
+    print(&index, bytes)
+}
+
+/// Returns the entries of an index.
+///
+/// # Errors
+/// Refuses what is not an index that two readers would understand alike.
+pub(in crate::layout) fn entries(bytes: &[u8]) -> Result<Vec<Value>, SourceError> {
+    let mut index = parse(bytes)?;
+    manifests(&mut index).map(std::mem::take)
+}
+
 fn parse(bytes: &[u8]) -> Result<Map<String, Value>, SourceError> {
     match json::parse(bytes) {
         Ok(Value::Object(index)) => Ok(index),

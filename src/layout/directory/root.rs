@@ -27,7 +27,11 @@ pub(super) struct Root {
 
 impl Root {
     fn open(path: &Path, typed: &Path) -> Result<Self, SourceError> {
-        let folder = Folder::open(path)?;
+        Self::of_folder(Folder::open(path)?, typed)
+    }
+
+    /// Takes an open folder.
+    pub(super) fn of_folder(folder: Folder, typed: &Path) -> Result<Self, SourceError> {
         let stat = folder.stat()?;
         Ok(Self {
             path: typed.to_owned(),
