@@ -85,6 +85,21 @@ pub struct Problem {
     pub hint: String,
 }
 
+/// Is something that decides nothing and that people should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The file or folder.
+    pub file: String,
+    /// The digest.
+    pub digest: Option<Digest>,
+    /// What it is about, such as `overlay`.
+    pub check: &'static str,
+    /// What there is to know.
+    pub text: String,
+    /// What to do next.
+    pub hint: &'static str,
+}
+
 /// Is what was found about one signature.
 #[derive(Debug, Clone)]
 pub struct SignatureReport {
@@ -140,6 +155,8 @@ pub struct Report {
     pub children: Vec<ImageReport>,
     /// Layout-level problems.
     pub problems: Vec<Problem>,
+    /// What decides nothing: parts of an overlay that are not shown.
+    pub notes: Vec<Note>,
     /// The policy.
     pub policy: PolicyId,
     /// The scope.
@@ -216,6 +233,7 @@ impl Report {
             images: vec![image.clone()],
             children: Vec::new(),
             problems: self.problems.clone(),
+            notes: self.notes.clone(),
             policy: self.policy.clone(),
             scope: self.scope.clone(),
             scope_origin: self.scope_origin,

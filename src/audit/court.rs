@@ -10,7 +10,7 @@ use crate::layout::Hashes;
 use crate::notary::{Certificate, ChainCache};
 use crate::oci::limits::GRAPH_DESCRIPTORS_MAX;
 use crate::oci::{Closure, Digest, Image, Progress, UnixTime};
-use crate::report::{ContentLevel, ImageReport, Problem, Report, Verdict};
+use crate::report::{ContentLevel, ImageReport, Note, Problem, Report, Verdict};
 
 /// Is everything that judging one image takes.
 pub(super) struct Court<'a> {
@@ -119,6 +119,7 @@ fn assemble(
         images,
         children: Vec::new(),
         problems,
+        notes: notes(court.survey),
         policy: asked.trust.id.clone(),
         scope: asked.scope.cloned(),
         scope_origin: asked.scope_origin,
@@ -132,4 +133,18 @@ fn assemble(
         refused: None,
         valid_until: None,
     }
+}
+
+/// Returns what an overlay holds that is not shown.
+fn notes(survey: &Survey) -> Vec<Note> {
+    let ignored = survey.listing.ignored.iter();
+    ignored
+        .map(|ignored| Note {
+            file: ignored.path.display().to_string(),
+            digest: ignored.digest.clone(),
+            check: "overlay",
+            text: ignored.problem.clone(),
+            hint: "it is ignored; remove it if it is not needed",
+        })
+        .collect()
 }

@@ -265,6 +265,7 @@ impl Fs {
             scope: self.options.scope.clone(),
             scope_origin: self.options.scope_origin,
             content: ContentLevel::Full,
+            notes: Vec::new(),
             leases: true,
             orphans: 0,
             extras: 0,

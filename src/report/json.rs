@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::render::{content_word, origin_word, scope_origin_word};
-use super::{ImageReport, Problem, Report, SignatureReport, reason_text};
+use super::{ImageReport, Note, Problem, Report, SignatureReport, reason_text};
 use crate::notary::{Action, Certificate, Check, CheckKind, IntactEnvelope};
 use crate::oci::{Descriptor, UnixTime};
 
@@ -34,6 +34,7 @@ pub(super) fn report(report: &Report) -> String {
         "validUntil": report.valid_until.map(UnixTime::rfc3339),
         "orphans": report.orphans,
         "extras": report.extras,
+        "notes": report.notes.iter().map(note).collect::<Vec<_>>(),
         "problems": problems(&report.problems),
         "images": report.images.iter().map(image).collect::<Vec<_>>(),
     }))
@@ -66,6 +67,16 @@ fn image(image: &ImageReport) -> Value {
         "content": { "good": image.content_good, "total": image.content_total },
         "signatures": image.signatures.iter().map(signature).collect::<Vec<_>>(),
         "problems": problems(&image.problems),
+    })
+}
+
+fn note(note: &Note) -> Value {
+    json!({
+        "file": note.file,
+        "digest": note.digest.as_ref().map(ToString::to_string),
+        "check": note.check,
+        "text": note.text,
+        "hint": note.hint,
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ContentLevel, ImageReport, PolicyOrigin, Problem, Report, ScopeOrigin, Verdict};
+use super::{ContentLevel, ImageReport, Note, PolicyOrigin, Problem, Report, ScopeOrigin, Verdict};
 use crate::text::{escape_line, escape_word};
 
 /// Is line 2 of every text status: a copy carries the status as plain text.
@@ -60,9 +60,28 @@ fn header(out: &mut String, report: &Report) {
             ),
         );
     }
+    for note in &report.notes {
+        note_line(out, note);
+    }
     for problem in &report.problems {
         problem_line(out, problem);
     }
+}
+
+/// Writes `  note FILE DIGEST CHECK: TEXT; HINT`.
+fn note_line(out: &mut String, note: &Note) {
+    let digest = note.digest.as_ref().map(ToString::to_string);
+    line(
+        out,
+        format_args!(
+            "  note {} {} {}: {}; {}",
+            field(Some(&note.file)),
+            field(digest.as_deref()),
+            note.check,
+            escape_line(&note.text),
+            note.hint,
+        ),
+    );
 }
 
 fn image_line(out: &mut String, report: &Report, image: &ImageReport) {

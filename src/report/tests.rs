@@ -61,6 +61,7 @@ fn report(images: Vec<ImageReport>) -> Report {
         scope: None,
         scope_origin: ScopeOrigin::Name,
         content: ContentLevel::Full,
+        notes: Vec::new(),
         leases: true,
         orphans: 1,
         extras: 2,

@@ -108,6 +108,7 @@ pub(super) fn report(signatures: usize) -> Report {
         scope: None,
         scope_origin: ScopeOrigin::Name,
         content: ContentLevel::Full,
+        notes: Vec::new(),
         leases: true,
         orphans: 0,
         extras: 0,
