@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The rooms of docs/ARCHITECTURE.md with the rooms each may use.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("cli", &["*"]),
     (
         "fuse",
@@ -27,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
         &["audit", "settings", "oci", "notary", "report", "layout"],
     ),
     ("audit", &["oci", "notary", "report", "layout", "text"]),
+    ("export", &["oci", "report", "layout"]),
     (
         "sync",
         &["oci", "layout", "registry", "report", "http", "files"],

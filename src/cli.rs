@@ -5,6 +5,7 @@ pub mod calendar;
 pub mod cert;
 pub mod duration;
 pub mod exit;
+pub mod export;
 pub mod flags;
 mod hints;
 pub mod inspect;
@@ -54,6 +55,8 @@ enum Command {
     List(list::Arguments),
     /// Show what the signatures of images say
     Inspect(inspect::Arguments),
+    /// Write a layout and its overlay as one tar
+    Export(export::Arguments),
     /// Push images with their signatures to a registry
     Sync(Box<sync::Arguments>),
     /// Log in to a registry
@@ -109,6 +112,7 @@ fn dispatch(parsed: &CommandLine) -> Result<Answer, Failure> {
         Command::Verify(arguments) => verify::run(arguments, global),
         Command::List(arguments) => list::run(arguments, global),
         Command::Inspect(arguments) => inspect::run(arguments, global),
+        Command::Export(arguments) => export::run(arguments, global),
         Command::Sync(arguments) => sync::run(arguments, global),
         Command::Login(arguments) => login::run(arguments, global),
         Command::Logout(arguments) => login::run_logout(arguments, global),

@@ -18,6 +18,7 @@
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod export;
 pub mod files;
 pub mod fs;
 pub mod fuse;

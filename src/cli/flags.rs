@@ -1,7 +1,7 @@
 //! Flags that several commands share, and notation's flags that are taken without effect or refused clearly.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::answer::{Failure, Form};
 use super::layouts::Kind;
@@ -49,6 +49,9 @@ pub struct Reading {
     /// The reference is a path to a layout
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", hide_default_value = true, hide_possible_values = true)]
     oci_layout: bool,
+    /// Folder for new signatures of a layout that is not written to (default for a tar: TAR.signetfs beside it)
+    #[arg(long, value_name = "DIR")]
+    overlay: Option<PathBuf>,
     /// Ignore remembered hashes, and remember none
     #[arg(long)]
     no_memory: bool,
@@ -72,6 +75,12 @@ impl Reading {
             true => Kind::Layout,
             false => Kind::Any,
         }
+    }
+
+    /// Returns the overlay that the user names.
+    #[must_use]
+    pub fn overlay(&self) -> Option<&Path> {
+        self.overlay.as_deref()
     }
 
     /// Returns how a registry is reached, by notation's flags and variables.

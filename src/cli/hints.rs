@@ -36,6 +36,12 @@ impl From<SourceError> for Failure {
                 "make room in {}, or set TMPDIR to a folder with more",
                 path.display()
             ),
+            SourceError::Overlay { .. } => {
+                "name a folder of your own for the new signatures: --overlay DIR".to_owned()
+            }
+            SourceError::Io { source, .. } if is_closed(source) => {
+                "sign into a folder of your own: --overlay DIR".to_owned()
+            }
             SourceError::Index { .. } => {
                 "repair index.json: nothing is added to one that two readers could understand differently"
                     .to_owned()
@@ -53,6 +59,14 @@ impl From<SourceError> for Failure {
         }
         failure
     }
+}
+
+/// Returns whether a place takes no files from this user.
+fn is_closed(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied
+    )
 }
 
 impl From<AuditError> for Failure {

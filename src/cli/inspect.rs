@@ -55,7 +55,10 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let (reference, opened) = registries::open(&arguments.reference, &arguments.reading)?;
     let survey = audit::survey(opened.source(), &arguments.reading.hashes())?;
     let images = layouts::resolve(&survey, &layouts::selection(&reference))?;
-    let mut answer = Answer::default();
+    let mut answer = Answer {
+        warnings: layouts::overlay_warnings(&survey),
+        ..Answer::default()
+    };
     answer
         .warnings
         .extend(layouts::tag_warning("inspect", &reference));

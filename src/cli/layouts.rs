@@ -1,12 +1,14 @@
 //! What a typed reference means: a layout on disk or a registry, which image of it, under which scope.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::answer::Failure;
 use super::progress::Bar;
 use super::stdin;
 use crate::audit::{Selection, Survey};
-use crate::layout::{Directory, Source, Store, Tar};
+use crate::fs::Layout as Mountable;
+use crate::layout::{Directory, Overlay, Source, Store, Tar, Union};
 use crate::oci::{Digest, Name, Reference, Scope};
 use crate::report::ScopeOrigin;
 
@@ -21,31 +23,58 @@ pub enum Kind {
 
 /// Is an open layout.
 pub enum Layout {
-    /// A folder.
+    /// A folder that takes signatures itself.
     Directory(Directory),
-    /// A tar, compressed or not.
-    Tar(Tar),
-    /// A tar on standard input.
+    /// A tar, or a folder that is not written to, with the overlay that takes its signatures.
+    Overlaid(Union),
+    /// A tar on standard input, without a place for signatures.
     Stdin(Tar),
 }
 
 impl Layout {
-    /// Opens a layout. Writes nothing.
+    /// Opens a layout, a tar with the overlay beside it. Writes nothing.
     ///
     /// # Errors
     /// Says why it cannot be opened, and what to type instead.
     pub fn open(path: &str) -> Result<Self, Failure> {
+        Self::open_with(path, None)
+    }
+
+    /// Opens a layout with the overlay that the user names. Writes nothing.
+    ///
+    /// # Errors
+    /// Says why it cannot be opened, and what to type instead.
+    pub fn open_with(path: &str, overlay: Option<&Path>) -> Result<Self, Failure> {
         if stdin::is_meant(path) {
-            return stdin::open().map(Self::Stdin);
+            let tar = stdin::open()?;
+            return Ok(match overlay {
+                None => Self::Stdin(tar),
+                Some(overlay) => {
+                    Self::Overlaid(Union::new(Arc::new(tar), Overlay::named(overlay, None)?))
+                }
+            });
         }
-        match std::fs::metadata(path) {
-            Ok(facts) if facts.is_dir() => Ok(Self::Directory(Directory::open(Path::new(path))?)),
-            Ok(_) => Ok(Self::Tar(Tar::open_watched(
-                Path::new(path),
-                &Bar::unpacking(),
-            )?)),
-            Err(error) => {
-                if let Some(failure) = super::status::hidden(Path::new(path), &error) {
+        let typed = Path::new(path);
+        match (std::fs::metadata(typed), overlay) {
+            (Ok(facts), None) if facts.is_dir() => Ok(Self::Directory(Directory::open(typed)?)),
+            (Ok(facts), Some(overlay)) if facts.is_dir() => {
+                refuse_nesting(typed, overlay)?;
+                let base = Arc::new(Directory::open(typed)?);
+                Ok(Self::Overlaid(Union::new(
+                    base,
+                    Overlay::named(overlay, None)?,
+                )))
+            }
+            (Ok(_), overlay) => {
+                let base = Arc::new(Tar::open_watched(typed, &Bar::unpacking())?);
+                let overlay = match overlay {
+                    Some(overlay) => Overlay::named(overlay, Some(typed))?,
+                    None => Overlay::beside(typed)?,
+                };
+                Ok(Self::Overlaid(Union::new(base, overlay)))
+            }
+            (Err(error), _) => {
+                if let Some(failure) = super::status::hidden(typed, &error) {
                     return Err(failure);
                 }
                 let mut failure = Failure::because(
@@ -63,24 +92,85 @@ impl Layout {
     pub fn source(&self) -> &dyn Source {
         match self {
             Self::Directory(directory) => directory,
-            Self::Tar(tar) | Self::Stdin(tar) => tar,
+            Self::Overlaid(union) => union,
+            Self::Stdin(tar) => tar,
         }
     }
 
     /// Returns the layout to add to.
     ///
     /// # Errors
-    /// Refuses a tar.
+    /// Refuses standard input without an overlay.
     pub fn store(&self) -> Result<&dyn Store, Failure> {
         match self {
             Self::Directory(directory) => Ok(directory),
-            Self::Tar(_) => Err(Failure::unsupported(
-                "adding signatures to a tar",
-                "extract it first: mkdir LAYOUT && tar -C LAYOUT -xf TAR, then sign LAYOUT",
-            )),
+            Self::Overlaid(union) => Ok(union),
             Self::Stdin(_) => Err(stdin::takes_no_signatures()),
         }
     }
+
+    /// Returns the layout as a mount takes it.
+    #[must_use]
+    pub fn into_mountable(self) -> Mountable {
+        match self {
+            Self::Directory(directory) => Mountable::Writable(Arc::new(directory)),
+            Self::Overlaid(union) => Mountable::Writable(Arc::new(union)),
+            Self::Stdin(tar) => Mountable::ReadOnly(Arc::new(tar)),
+        }
+    }
+
+    /// Returns where new signatures go, where that is not the layout itself.
+    #[must_use]
+    pub fn overlay(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(_) | Self::Stdin(_) => None,
+            Self::Overlaid(union) => Some(union.overlay_path()),
+        }
+    }
+}
+
+/// Refuses an overlay that is the layout, lies in it or holds it.
+fn refuse_nesting(layout: &Path, overlay: &Path) -> Result<(), Failure> {
+    let (Ok(layout), Ok(place)) = (layout.canonicalize(), canonical_place(overlay)) else {
+        return Ok(());
+    };
+    if !place.starts_with(&layout) && !layout.starts_with(&place) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("--overlay {} overlaps with the layout", overlay.display()),
+        "name a folder beside it: --overlay LAYOUT.signetfs",
+    ))
+}
+
+/// Returns the canonical form of a path whose last component need not be there.
+fn canonical_place(path: &Path) -> std::io::Result<PathBuf> {
+    path.canonicalize().or_else(|_| {
+        let absolute = std::path::absolute(path)?;
+        match (absolute.parent(), absolute.file_name()) {
+            (Some(parent), Some(name)) => Ok(parent.canonicalize()?.join(name)),
+            _ => Ok(absolute),
+        }
+    })
+}
+
+/// Returns the lines that say what an overlay holds that is not shown.
+#[must_use]
+pub fn overlay_warnings(survey: &Survey) -> Vec<String> {
+    let ignored = survey.listing.ignored.iter();
+    ignored
+        .map(|ignored| {
+            let path = ignored.path.display();
+            let digest = ignored
+                .digest
+                .as_ref()
+                .map_or_else(String::new, |digest| format!(" {digest}"));
+            format!(
+                "Warning: overlay {path}:{digest} is ignored: {}",
+                ignored.problem
+            )
+        })
+        .collect()
 }
 
 /// Splits a typed reference to a layout.

@@ -63,6 +63,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
             Answer::json(&json!({ "schema": "signetfs.list/1", "images": entries }))
         }
     };
+    answer.warnings = layouts::overlay_warnings(&survey);
     answer
         .warnings
         .extend(layouts::tag_warning("list", &reference));

@@ -15,10 +15,10 @@ use super::layouts;
 use super::list::max_signatures;
 use super::progress::Bar;
 use super::stdin;
-use crate::fs::{Layout, Links, Options, Parts, PolicyFile, Reads, SignFile};
+use crate::fs::{Links, Options, Parts, PolicyFile, Reads, SignFile};
 use crate::fuse::background::{Entered, Waited, enter};
 use crate::fuse::mount::{Access, Busy, MountError, Mounting, Readiness, run as serve, unmount};
-use crate::layout::{Directory, Hashes, Memory, Tar};
+use crate::layout::{Hashes, Memory};
 use crate::settings::StampTaker;
 
 /// Flags of `mount`.
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Registry scope that the trust policy is chosen by (default: local/NAME after the path)
     #[arg(long)]
     scope: Option<String>,
+    /// Folder for new signatures of a layout that is not written to (default for a tar: TAR.signetfs beside it)
+    #[arg(long, value_name = "DIR")]
+    overlay: Option<PathBuf>,
     /// Trust policy that the mount follows; the one in the mount is then read-only
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -172,7 +175,9 @@ fn checked(arguments: &Arguments) -> Result<Checked, Failure> {
 fn parts(arguments: &Arguments, checked: Checked, global: &Global) -> Result<Parts, Failure> {
     let config = global.config();
     let (scope, scope_origin) = layouts::scope(&arguments.source, arguments.scope.as_deref())?;
-    let layout = open(&arguments.source)?;
+    // Before anything is mounted over it.
+    let layout = layouts::Layout::open_with(&arguments.source, arguments.overlay.as_deref())?;
+    let overlay = layout.overlay().map(absolute);
     let memory = match (arguments.no_memory, cache_folder()) {
         (false, Some(folder)) => Memory::Folder(folder),
         _ => Memory::None,
@@ -180,8 +185,9 @@ fn parts(arguments: &Arguments, checked: Checked, global: &Global) -> Result<Par
     let pinned = arguments.policy.as_deref().map(absolute);
     let options = Options {
         layout_path: stdin::layout_path(&arguments.source),
-        overlay_path: None,
+        overlay_path: overlay.clone(),
         own_paths: [
+            overlay,
             Some(config.path().to_owned()),
             pinned.clone(),
             cache_folder(),
@@ -213,7 +219,7 @@ fn parts(arguments: &Arguments, checked: Checked, global: &Global) -> Result<Par
         max_signatures: checked.max_signatures,
     };
     Ok(Parts {
-        layout,
+        layout: layout.into_mountable(),
         hashes: Arc::new(Hashes::new(memory)),
         inputs: Arc::new(inputs::Configured {
             config,
@@ -226,16 +232,6 @@ fn parts(arguments: &Arguments, checked: Checked, global: &Global) -> Result<Par
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Opens the layout before anything is mounted over it.
-fn open(source: &str) -> Result<Layout, Failure> {
-    Ok(match layouts::Layout::open(source)? {
-        layouts::Layout::Directory(directory) => Layout::Writable(Arc::<Directory>::new(directory)),
-        layouts::Layout::Tar(tar) | layouts::Layout::Stdin(tar) => {
-            Layout::ReadOnly(Arc::<Tar>::new(tar))
-        }
-    })
 }
 
 /// Returns what a user should know who mounted with sudo: the mount is root's.

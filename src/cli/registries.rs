@@ -46,8 +46,14 @@ impl Opened {
 pub fn open(text: &str, reading: &Reading) -> Result<(Reference, Opened), Failure> {
     if !is_registry(text, reading.kind()) {
         let reference = layouts::reference(text, reading.kind())?;
-        let layout = Layout::open(&reference.path)?;
+        let layout = Layout::open_with(&reference.path, reading.overlay())?;
         return Ok((reference, Opened::Layout(layout)));
+    }
+    if reading.overlay().is_some() {
+        return Err(Failure::usage(
+            format!("{text} is in a registry and has no overlay"),
+            "leave --overlay out",
+        ));
     }
     let usage = |problem: String| {
         Failure::usage(

@@ -59,15 +59,14 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         images: layouts::selection(&reference),
         ..request
     };
-    let layout = Layout::open(&reference.path)?;
-    let store = layout.store()?;
+    let layout = Layout::open_with(&reference.path, arguments.reading.overlay())?;
     // From here on a key is in memory; where this fails, it is read all the same.
     let _ = crate::sys::secrecy::forbid_core_dumps();
     let (signer, warnings) = signer(arguments, global, &reference)?;
     let hashes = arguments.reading.hashes();
     let survey = audit::survey(layout.source(), &hashes)?;
     let job = Job {
-        store,
+        store: layout.store()?,
         survey: &survey,
         signer: &signer,
         request: &request,
@@ -80,8 +79,10 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let signed = sign(&job, crate::clock::now(), &Bar::new())?;
     // Nothing depends on what is remembered.
     let _ = hashes.save();
-    let mut answer = answer(&reference, &signed, global.form());
-    answer.warnings = warnings;
+    let mut answer = answer((&reference, layout.overlay()), &signed, global.form());
+    answer.warnings = layouts::overlay_warnings(&survey);
+    answer.warnings.extend(warnings);
+    answer.warnings.extend(overlay_note(&reference, &layout));
     answer.warnings.extend(tag_warning(&reference));
     Ok(answer)
 }
@@ -144,6 +145,15 @@ fn request(arguments: &Arguments, global: &Global) -> Result<Request, Failure> {
     })
 }
 
+/// Says where the signatures are that are not in the layout itself.
+fn overlay_note(reference: &Reference, layout: &Layout) -> Option<String> {
+    let overlay = layout.overlay()?.display();
+    let path = &reference.path;
+    Some(format!(
+        "signetfs: note: the signatures of {path} are in {overlay}; to write both as one tar: signetfs export {path} OUT.tar"
+    ))
+}
+
 /// Returns notation's warning about signing by tag.
 fn tag_warning(reference: &Reference) -> Option<String> {
     match &reference.name {
@@ -154,7 +164,11 @@ fn tag_warning(reference: &Reference) -> Option<String> {
     }
 }
 
-fn answer(reference: &Reference, signed: &Signed, form: Form) -> Answer {
+fn answer(
+    (reference, overlay): (&Reference, Option<&Path>),
+    signed: &Signed,
+    form: Form,
+) -> Answer {
     let path = &reference.path;
     match form {
         Form::Text => Answer::of(
@@ -178,7 +192,10 @@ fn answer(reference: &Reference, signed: &Signed, form: Form) -> Answer {
                     })
                 })
                 .collect();
-            Answer::json(&json!({ "schema": "signetfs.sign/1", "signed": entries }))
+            let overlay = overlay.map(|path| path.display().to_string());
+            Answer::json(
+                &json!({ "schema": "signetfs.sign/1", "overlay": overlay, "signed": entries }),
+            )
         }
     }
 }

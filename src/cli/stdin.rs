@@ -51,7 +51,7 @@ pub fn require_scope(text: &str, flag: Option<&str>) -> Result<(), Failure> {
 pub fn takes_no_signatures() -> Failure {
     Failure::usage(
         "standard input takes no signatures",
-        "name the tar, or write it to a file first",
+        "name a folder for them: --overlay DIR",
     )
 }
 

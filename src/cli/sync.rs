@@ -2,7 +2,7 @@
 
 mod failures;
 pub mod flags;
-mod mounted;
+pub(super) mod mounted;
 mod pull;
 mod render;
 mod source;
@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Trust policy to use instead of the configuration's
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Folder with the new signatures of a layout that is not written to (default for a tar: TAR.signetfs beside it)
+    #[arg(long, value_name = "DIR")]
+    overlay: Option<PathBuf>,
     /// Ignore remembered hashes: hash everything while it is sent
     #[arg(long)]
     no_memory: bool,

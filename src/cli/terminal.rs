@@ -51,6 +51,21 @@ pub fn print(output: &str) -> Result<(), Failure> {
     }
 }
 
+/// Returns stdout for bytes that are not text.
+///
+/// # Errors
+/// Refuses a terminal.
+pub fn stdout_for_bytes() -> Result<impl Write, Failure> {
+    let stdout = io::stdout().lock();
+    if stdout.is_terminal() {
+        return Err(Failure::usage(
+            "an archive is not written to a terminal",
+            "name a file, or send it on: signetfs export LAYOUT - | COMMAND",
+        ));
+    }
+    Ok(io::BufWriter::new(stdout))
+}
+
 /// Writes one line to stderr, escaped; nothing is done about a stderr that is closed.
 pub fn note(line: &str) {
     let text = format!("{}\n", escape_line(line));

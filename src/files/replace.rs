@@ -149,6 +149,17 @@ impl Drop for Temporary<'_> {
     }
 }
 
+/// Returns the permission bits that this process gives to new files (0666 less the umask).
+#[must_use]
+pub fn new_file_mode() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Umask:"))
+        .and_then(|text| u32::from_str_radix(text.trim(), 8).ok());
+    0o666 & !umask.unwrap_or(0o022)
+}
+
 /// Hands a file over where it is not theirs yet; a process that may not keeps it.
 pub(super) fn give(file: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
     let unchanged = |mine: u32, theirs: u32| (mine != theirs).then_some(theirs);

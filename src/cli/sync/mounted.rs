@@ -1,6 +1,6 @@
-//! A mount point as source: it stands for its layout, configuration, policy in force and scope.
+//! A mount point as source: it stands for its layout, overlay, configuration, policy in force and scope.
 //!
-//! Bytes never go through the mount, unless the layout can be reached no other way: it is mounted over, or has an overlay.
+//! Bytes never go through the mount, unless the layout can be reached no other way: it is mounted over, or came from a pipe.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -17,9 +17,11 @@ use crate::sys::mount::extended_attribute;
 
 /// Is what a mount point stands for.
 #[derive(Debug)]
-pub(super) struct Mounted {
+pub(in crate::cli) struct Mounted {
     /// The layout.
-    pub(super) path: PathBuf,
+    pub(in crate::cli) path: PathBuf,
+    /// The overlay, where the layout has one and is not read through the mount, which shows both.
+    pub(in crate::cli) overlay: Option<PathBuf>,
     /// The scope of the mount, where it has one.
     pub(super) scope: Option<String>,
     config: Option<PathBuf>,
@@ -30,7 +32,7 @@ pub(super) struct Mounted {
 ///
 /// # Errors
 /// Says why the mount cannot be asked.
-pub(super) fn look(path: &Path) -> Result<Option<Mounted>, Failure> {
+pub(in crate::cli) fn look(path: &Path) -> Result<Option<Mounted>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::because(&error, "see what is mounted: findmnt -t fuse.signetfs")
     };
@@ -46,13 +48,16 @@ pub(super) fn look(path: &Path) -> Result<Option<Mounted>, Failure> {
         Ok::<_, Failure>(value.map_err(unreadable)?.map(OsString::from_vec))
     };
     let source = fact("source")?.map(PathBuf::from);
-    let has_overlay = fact("overlay")?.is_some();
-    let path = match source {
-        Some(source) if !has_overlay && source.is_absolute() && source != point => source,
-        _ => point.clone(),
+    let overlay = fact("overlay")?.map(PathBuf::from);
+    let (path, overlay) = match source {
+        Some(source) if source.is_absolute() && source != point && source.exists() => {
+            (source, overlay)
+        }
+        _ => (point.clone(), None),
     };
     Ok(Some(Mounted {
         path,
+        overlay,
         scope: fact("scope")?.and_then(|scope| scope.into_string().ok()),
         config: fact("config")?.map(PathBuf::from),
         policy: point.join("trustpolicy.json"),

@@ -45,7 +45,11 @@ impl Source {
         let typed = Path::new(&reference.path);
         let mounted = mounted::look(typed)?;
         let path = mounted.as_ref().map_or(typed, |mounted| &mounted.path);
-        let layout = Layout::open(&path.to_string_lossy())?;
+        let own_overlay = mounted
+            .as_ref()
+            .and_then(|mounted| mounted.overlay.as_deref());
+        let overlay = arguments.overlay.as_deref().or(own_overlay);
+        let layout = Layout::open_with(&path.to_string_lossy(), overlay)?;
         let hashes = arguments.hashes();
         let survey = audit::survey(layout.source(), &hashes)?;
         let trust = match (&mounted, &arguments.policy) {
@@ -107,14 +111,11 @@ impl Source {
 
     /// Says before anything is sent what will be missing, and what a verifier at the other end will say.
     pub(super) fn foreseen(&self, target: &RegistryReference, plan: &Plan) -> Vec<String> {
-        let mut warnings: Vec<String> = plan
-            .withheld
-            .iter()
-            .map(|layer| {
-                let digest = &layer.digest;
-                format!("layer {digest} is not to be distributed and stays here (--include-nondistributable pushes it)")
-            })
-            .collect();
+        let mut warnings = layouts::overlay_warnings(&self.survey);
+        warnings.extend(plan.withheld.iter().map(|layer| {
+            let digest = &layer.digest;
+            format!("layer {digest} is not to be distributed and stays here (--include-nondistributable pushes it)")
+        }));
         let scope = target.scope();
         let parsed = Scope::parse(&scope).ok();
         if let PolicyState::Valid(policy) = &self.trust.policy

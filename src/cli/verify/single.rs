@@ -6,12 +6,13 @@ use super::super::layouts::tag_warning;
 use super::super::table::table;
 use crate::notary::{Action, Check};
 use crate::oci::Reference;
-use crate::report::{ImageReport, Problem, Report, SignatureReport, Verdict, user_metadata};
+use crate::report::{ImageReport, Note, Problem, Report, SignatureReport, Verdict, user_metadata};
 
 /// Returns notation's lines for the image that the report was cut to.
 pub(super) fn answer(reference: &Reference, report: &Report) -> Answer {
     let verdict = super::verdict(report);
     let mut answer = Answer::default();
+    answer.warnings.extend(report.notes.iter().map(note));
     answer.warnings.extend(tag_warning("verify", reference));
     let Some(image) = report.images.first() else {
         answer.failure = Some(layout_failure(report, verdict));
@@ -34,6 +35,15 @@ pub(super) fn answer(reference: &Reference, report: &Report) -> Answer {
         _ => answer.failure = Some(failure(&reference, report, image, verdict)),
     }
     answer
+}
+
+fn note(note: &Note) -> String {
+    let digest = note.digest.as_ref();
+    let digest = digest.map_or_else(String::new, |digest| format!(" {digest}"));
+    format!(
+        "Warning: {} {}:{digest} {}",
+        note.check, note.file, note.text
+    )
 }
 
 /// Returns the best signature that passes; of equals, the first by digest.

@@ -1,0 +1,236 @@
+//! `signetfs export`: a layout and its overlay as one tar, whole or not at all.
+
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::answer::{Answer, Failure, Form};
+use super::exit::Exit;
+use super::flags::Global;
+use super::layouts::{self, Kind, Layout};
+use super::progress::Bar;
+use super::sync::mounted;
+use super::terminal;
+use crate::audit::{self, Survey};
+use crate::export::{ExportError, Exported, Job, export};
+use crate::files::replace::new_file_mode;
+use crate::files::{FileError, Folder, NewFile, Temporary};
+use crate::layout::{Hashes, Memory};
+use crate::report::Verdict;
+
+/// Flags of `export`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// The layout: a folder, a tar, or a mount of either
+    source: String,
+    /// The tar to write, or - for standard output; an existing file is replaced once the new one is whole
+    output: PathBuf,
+    /// Folder with the new signatures of a layout that is not written to (default for a tar: TAR.signetfs beside it)
+    #[arg(long, value_name = "DIR")]
+    overlay: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Says why there is no archive.
+pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
+    let form = global.form();
+    let is_stream = arguments.output == Path::new("-");
+    if is_stream && form == Form::Json {
+        return Err(Failure::usage(
+            "the archive and JSON cannot both go to standard output",
+            "name a file: signetfs export --json LAYOUT OUT.tar",
+        ));
+    }
+    let reference = layouts::reference(&arguments.source, Kind::Layout)?;
+    if reference.name.is_some() {
+        return Err(Failure::usage(
+            "export writes a whole layout, not one image",
+            format!("signetfs export {} OUT.tar", reference.path),
+        ));
+    }
+    let typed = Path::new(&reference.path);
+    let mounted = mounted::look(typed)?;
+    let path = mounted.as_ref().map_or(typed, |mounted| &mounted.path);
+    let own = mounted
+        .as_ref()
+        .and_then(|mounted| mounted.overlay.as_deref());
+    let overlay = arguments.overlay.as_deref().or(own);
+    let layout = Layout::open_with(&path.to_string_lossy(), overlay)?;
+    let survey = audit::survey(layout.source(), &Hashes::new(Memory::None))?;
+    let index = match (&survey.index, &survey.invalid) {
+        (Some(index), None) => index,
+        (_, problem) => return Err(invalid(problem.as_deref())),
+    };
+    let job = Job {
+        source: layout.source(),
+        index: &index.bytes,
+        listing: &survey.listing,
+    };
+    let exported = match is_stream {
+        true => to_stdout(&job)?,
+        false => {
+            let sources = [Some(typed), Some(path), layout.overlay()];
+            refuse_sources(&arguments.output, sources.into_iter().flatten())?;
+            to_file(&job, &arguments.output)?
+        }
+    };
+    let mut answer = match form {
+        Form::Text => Answer::default(),
+        Form::Json => Answer::json(&json!({
+            "schema": "signetfs.export/1",
+            "output": arguments.output.display().to_string(),
+            "bytes": exported.bytes,
+            "blobs": exported.blobs,
+            "extras": exported.extras,
+        })),
+    };
+    answer.warnings = layouts::overlay_warnings(&survey);
+    answer.warnings.extend(missing(&survey));
+    Ok(answer)
+}
+
+fn invalid(problem: Option<&str>) -> Failure {
+    Failure::new(
+        Exit::Verdict(Verdict::LayoutInvalid),
+        format!(
+            "the layout is not valid: {}",
+            problem.unwrap_or("it has no index.json")
+        ),
+        "see what is wrong: signetfs verify PATH",
+    )
+}
+
+/// Names the blobs of images that the layout does not store, and so the archive does not.
+fn missing(survey: &Survey) -> Vec<String> {
+    let mut missing: Vec<String> = Vec::new();
+    for image in &survey.graph.images {
+        let closure = survey.graph.closure(&image.descriptor);
+        for part in closure.manifests.iter().chain(&closure.blobs) {
+            let stored = survey
+                .listing
+                .blobs
+                .binary_search_by(|blob| blob.digest.cmp(&part.digest));
+            if stored.is_err() {
+                missing.push(format!(
+                    "Warning: blob {} is not in the layout",
+                    part.digest
+                ));
+            }
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+fn to_stdout(job: &Job<'_>) -> Result<Exported, Failure> {
+    let mut stdout = terminal::stdout_for_bytes()?;
+    let exported = export(job, &mut stdout, &Bar::new()).map_err(|error| failure(&error))?;
+    stdout
+        .flush()
+        .map_err(|source| failure(&ExportError::Write(source)))?;
+    Ok(exported)
+}
+
+/// Refuses to write over what is read: an archive, a file in the layout or in its overlay.
+fn refuse_sources<'a>(
+    output: &Path,
+    sources: impl Iterator<Item = &'a Path>,
+) -> Result<(), Failure> {
+    let folder = folder_of(output).canonicalize();
+    let own = std::fs::symlink_metadata(output);
+    if own.as_ref().is_ok_and(|own| !own.is_file()) {
+        return Err(Failure::usage(
+            format!("{} is not a regular file", output.display()),
+            "name a file, or - for standard output",
+        ));
+    }
+    for source in sources {
+        let is_same = match (&own, std::fs::metadata(source)) {
+            (Ok(own), Ok(source)) => (own.dev(), own.ino()) == (source.dev(), source.ino()),
+            _ => false,
+        };
+        let is_inside = match (&folder, source.canonicalize()) {
+            (Ok(folder), Ok(source)) => folder.starts_with(source),
+            _ => false,
+        };
+        if is_same || is_inside {
+            return Err(Failure::usage(
+                format!("{} would change the layout that is read", output.display()),
+                "name another file",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// Writes beside the name, and takes the name when all of it is on the disk.
+fn to_file(job: &Job<'_>, output: &Path) -> Result<Exported, Failure> {
+    let failed = |error: FileError| Failure::because(&error, "name another place for the archive");
+    let Some(name) = output.file_name() else {
+        return Err(Failure::usage(
+            format!("{} is no name for a file", output.display()),
+            "name a file, or - for standard output",
+        ));
+    };
+    let folder = Folder::open(folder_of(output)).map_err(failed)?;
+    let mut file = File(Temporary::empty(&folder).map_err(failed)?);
+    let exported = export(job, &mut file, &Bar::new()).map_err(|error| failure(&error))?;
+    let mut file = file.0;
+    let new = NewFile {
+        mode: new_file_mode(),
+        owner: None,
+    };
+    file.finish(&new).map_err(failed)?;
+    file.sync().map_err(failed)?;
+    file.rename(&folder, Path::new(name)).map_err(failed)?;
+    folder.sync().map_err(failed)?;
+    Ok(exported)
+}
+
+/// Is a temporary file that is written to.
+struct File<'a>(Temporary<'a>);
+
+impl Write for File<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn failure(error: &ExportError) -> Failure {
+    let (exit, hint) = match error {
+        ExportError::Corrupt { .. } => (
+            Some(Exit::Verdict(Verdict::Corrupt)),
+            "write the image into the layout again; nothing is exported of one that is corrupt",
+        ),
+        ExportError::Write(source) if source.kind() == io::ErrorKind::BrokenPipe => {
+            return Failure::silent(Exit::CouldNot);
+        }
+        ExportError::Write(_) => (None, "look at where the archive goes"),
+        ExportError::Changed { .. } => (None, "try again when nobody writes the layout"),
+        ExportError::Name { .. } => (None, "remove that file, or give it a shorter name"),
+        ExportError::Source(_) | ExportError::Read { .. } => {
+            (None, "see what is wrong: signetfs verify PATH")
+        }
+    };
+    let mut failure = Failure::because(error, hint);
+    if let Some(exit) = exit {
+        failure.exit = exit;
+    }
+    failure
+}
