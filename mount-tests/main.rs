@@ -18,6 +18,7 @@ mod life;
 mod mount;
 mod mutation;
 mod no_wrong_verified;
+mod overlay;
 mod registry;
 mod signing;
 mod stress;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 use signetfs::audit::{Selection, survey};
@@ -12,8 +11,9 @@ use signetfs::oci::{Digest, NoProgress, UnixTime};
 use signetfs::settings::{ConfigDir, load_signer};
 use signetfs::signing::{Children, Job, Repeat, Request, Signed, Threads, sign};
 
+use crate::support::faults::Faults;
 use crate::support::layouts::{self, Layout, blob_path, index};
-use crate::support::{PROGRAM, Ran, User, copy, files_below, rounds, tool};
+use crate::support::{PROGRAM, Ran, User, all_succeed, copy, files_below, rounds, tool};
 
 #[test]
 fn adds_one_untagged_entry_of_notations_shape() {
@@ -311,112 +311,34 @@ fn twelve_keys_on_one_image_lose_nothing() {
     }
 }
 
-fn all_succeed(commands: Vec<std::process::Command>) {
-    let children: Vec<Child> = commands
-        .into_iter()
-        .map(|mut command| {
-            command
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
-    for child in children {
-        let ran = Ran::of(child.wait_with_output().unwrap());
-        assert_eq!(ran.code, 0, "{ran:?}");
-    }
-}
-
-/// The system calls that touch files, by the names that the kernel of any architecture may know them by.
-const CALLS: [&str; 21] = [
-    "openat",
-    "openat2",
-    "open",
-    "write",
-    "pwrite64",
-    "writev",
-    "fsync",
-    "fdatasync",
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "unlink",
-    "unlinkat",
-    "ftruncate",
-    "fchmod",
-    "fchmodat",
-    "flock",
-    "mkdir",
-    "mkdirat",
-];
-
 #[test]
 fn a_kill_at_any_call_leaves_the_old_or_the_new_layout() {
-    at_every_call("signal=KILL");
+    at_every_call_of_sign("signal=KILL");
 }
 
 #[test]
 fn a_full_disk_at_any_call_leaves_the_old_or_the_new_layout() {
-    at_every_call("error=ENOSPC");
+    at_every_call_of_sign("error=ENOSPC");
 }
 
 /// Runs `sign` once for each occurrence of each call, with `fault` injected there.
-fn at_every_call(fault: &str) {
-    let Some(strace) = tool("strace") else {
-        return;
-    };
+fn at_every_call_of_sign(fault: &str) {
     let user = User::new();
     user.with_key("one");
     let fresh = user.path("fresh");
     layouts::single(&fresh);
     let before = files_below(&fresh);
-    let counts = count_calls(&user, &strace, &fresh);
-    assert!(
-        counts.iter().any(|(call, _)| call.starts_with("rename")),
-        "{counts:?}"
-    );
-    for (call, count) in counts {
-        // One more than were counted: a fault that hits nothing leaves a signed layout.
-        for when in 1..=count + 1 {
+    let faults = Faults {
+        user: &user,
+        arguments: &["sign", "--jobs", "1", "--no-memory", "hello:v1"],
+        prepare: &|| {
             let layout = user.path("hello");
+            let _ = std::fs::remove_dir_all(&layout);
             copy(&fresh, &layout);
-            let trace = format!("trace={call}");
-            let inject = format!("inject={call}:{fault}:when={when}");
-            let mut command = user.program(&strace);
-            command.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
-            command.args([PROGRAM, "sign", "--jobs", "1", "--no-memory", "hello:v1"]);
-            let ran = Ran::of(command.output().unwrap());
-            check_after_fault(&user, &before, &ran, &format!("{fault} at {call} {when}"));
-            std::fs::remove_dir_all(&layout).unwrap();
-        }
-    }
-}
-
-fn count_calls(user: &User, strace: &Path, fresh: &Path) -> BTreeMap<String, usize> {
-    let layout = user.path("counted");
-    copy(fresh, &layout);
-    let log = user.path("strace.log");
-    let trace = format!("trace={}", CALLS.join(","));
-    let mut command = user.program(strace);
-    command
-        .args(["-f", "-qq", "-o"])
-        .arg(&log)
-        .args(["-e", &trace]);
-    command.args([PROGRAM, "sign", "--jobs", "1", "--no-memory", "counted:v1"]);
-    let ran = Ran::of(command.output().unwrap());
-    assert_eq!(ran.code, 0, "{ran:?}");
-    let text = std::fs::read_to_string(log).unwrap();
-    let mut counts = BTreeMap::new();
-    for line in text.lines() {
-        let call = line.split_whitespace().nth(1).unwrap_or_default();
-        if let Some((name, _)) = call.split_once('(') {
-            *counts.entry(name.to_owned()).or_default() += 1;
-        }
-    }
-    counts
+        },
+        check: &|ran, place| check_after_fault(&user, &before, ran, place),
+    };
+    faults.at_every_call(fault);
 }
 
 /// Checks that the layout is the old one or the new one, and that signing works afterwards.

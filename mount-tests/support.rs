@@ -1,5 +1,6 @@
 //! What the tests of the whole program share: a user with an empty home, the program, layouts made without any tool.
 
+pub(crate) mod faults;
 pub(crate) mod layouts;
 
 use std::collections::BTreeMap;
@@ -202,6 +203,25 @@ pub(crate) fn copy(from: &Path, to: &Path) {
                 std::fs::copy(entry.path(), target).unwrap();
             }
         }
+    }
+}
+
+/// Runs commands all at once; each has to succeed.
+#[track_caller]
+pub(crate) fn all_succeed(commands: Vec<Command>) {
+    let children: Vec<std::process::Child> = commands
+        .into_iter()
+        .map(|mut command| {
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in children {
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{ran:?}");
     }
 }
 

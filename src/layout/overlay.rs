@@ -143,10 +143,19 @@ impl Overlay {
     /// Looks at what is there now.
     pub(super) fn present(&self) -> Present {
         let mut slot = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(held), Ok(stat)) = (slot.as_ref(), files::stat_path(&self.path))
-            && (stat.device, stat.inode) == (held.device, held.inode)
-        {
-            return self.usable(held);
+        match files::stat_path(&self.path) {
+            Ok(stat) => {
+                if let Some(held) = slot.as_ref()
+                    && (stat.device, stat.inode) == (held.device, held.inode)
+                {
+                    return self.usable(held);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                *slot = None;
+                return Present::Nothing;
+            }
+            Err(_) => {}
         }
         *slot = None;
         match self.open() {
