@@ -4,6 +4,7 @@ mod control;
 mod freshness;
 mod images;
 mod lifecycle;
+mod promises;
 mod sync;
 mod tree;
 

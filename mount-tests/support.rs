@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use signetfs::oci::Digest;
 
-/// The program under test.
+/// The program under test, unless `SIGNETFS_TEST_PROGRAM` names a copy.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_signetfs");
 
 /// Is a user of the program: an empty home that vanishes with the test, and an environment that holds nothing else.
@@ -66,7 +66,8 @@ impl User {
 
     /// Returns the program under test with arguments.
     pub(crate) fn signetfs(&self, arguments: &[&str]) -> Command {
-        let mut command = self.program(PROGRAM);
+        let own = std::env::var_os("SIGNETFS_TEST_PROGRAM");
+        let mut command = self.program(own.unwrap_or_else(|| PROGRAM.into()));
         command.args(arguments);
         command
     }
@@ -191,6 +192,33 @@ pub(crate) fn files_below(folder: &Path) -> BTreeMap<PathBuf, Digest> {
     found
 }
 
+/// Returns everything that a write would change below a folder: by path, the mode, size, inode number, times and bytes.
+pub(crate) fn states_below(folder: &Path) -> BTreeMap<PathBuf, (Vec<i64>, Option<Digest>)> {
+    use std::os::unix::fs::MetadataExt;
+
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        let facts = std::fs::symlink_metadata(&path).unwrap();
+        if facts.is_dir() {
+            let entries = std::fs::read_dir(&path).unwrap();
+            open.extend(entries.map(|entry| entry.unwrap().path()));
+        }
+        let bytes = facts.is_file().then(|| std::fs::read(&path).unwrap());
+        let numbers = vec![
+            i64::from(facts.mode()),
+            facts.size() as i64,
+            facts.ino() as i64,
+            facts.mtime(),
+            facts.mtime_nsec(),
+            facts.ctime(),
+            facts.ctime_nsec(),
+        ];
+        found.insert(path, (numbers, bytes.map(|bytes| Digest::of(&bytes))));
+    }
+    found
+}
+
 /// Copies a folder with everything in it.
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -234,13 +262,20 @@ pub(crate) struct Mount<'a> {
 
 impl<'a> Mount<'a> {
     /// Mounts with arguments after the layout and the mount point, which is made; `None` where this machine has no FUSE.
+    ///
+    /// `SIGNETFS_TEST_READS` chooses the data path where the arguments do not.
     #[track_caller]
     pub(crate) fn new(user: &'a User, layout: &str, point: &str, flags: &[&str]) -> Option<Self> {
         if !fuse() {
             return None;
         }
         std::fs::create_dir_all(user.path(point)).unwrap();
-        user.succeed(&[&["mount", layout, point], flags].concat());
+        let mut arguments = [&["mount", layout, point], flags].concat();
+        let reads = std::env::var("SIGNETFS_TEST_READS").unwrap_or_default();
+        if !reads.is_empty() && !flags.contains(&"--reads") {
+            arguments.extend(["--reads", &reads]);
+        }
+        user.succeed(&arguments);
         Some(Self {
             user,
             point: point.to_owned(),

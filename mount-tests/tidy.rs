@@ -1,5 +1,7 @@
 //! The limits of docs/CONTRIBUTING.md as tests: sizes, arrows between rooms, dependencies, words that must not appear.
 
+mod semantics;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 mod false_triggers;
 mod policies;
 mod readers;
+mod users;
 
 use std::fs;
 use std::path::Path;
@@ -61,6 +62,12 @@ impl Scene {
             .unwrap()
             .len()
     }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 const POLICY: &str = "trustpolicy.json";

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::inputs::{PolicyFile, Reads};
-use super::{Fs, FsError, Snapshot};
+use super::{Caller, Fs, FsError, Snapshot};
 use crate::oci::{Descriptor, Digest, NoProgress};
 use crate::tree::inode::{ROOT, SCRATCH_FIRST};
 use crate::tree::{Entry, Node};
@@ -45,10 +45,19 @@ impl Fs {
 
     /// Lists the extended attributes that a copy takes along. The facts about the mount are not among them.
     ///
+    /// For root alone: other users cannot set attributes on files and folders that nobody may write, so that rsync and borg
+    /// would fail with their copies. By name, everybody gets them.
+    ///
     /// # Errors
     /// Returns an error where the inode is no longer there.
-    pub fn listxattr(&self, snapshot: &Snapshot, inode: u64) -> Result<Vec<u8>, FsError> {
-        let Some(entry) = snapshot.tree.entry(inode) else {
+    pub fn listxattr(
+        &self,
+        snapshot: &Snapshot,
+        inode: u64,
+        caller: Caller,
+    ) -> Result<Vec<u8>, FsError> {
+        let entry = snapshot.tree.entry(inode).filter(|_| caller.uid == 0);
+        let Some(entry) = entry else {
             return Ok(Vec::new());
         };
         let mut names = Vec::new();

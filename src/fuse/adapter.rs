@@ -44,8 +44,7 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let place = self.place_of_name(parent, name);
-        let name = name.to_owned();
+        let (place, name) = (self.place_of_name(parent, name), name.to_owned());
         self.run(place, move |fs, snapshot| {
             answer_entry(reply, fs.lookup(snapshot, parent.0, &name));
         });
@@ -362,9 +361,10 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn listxattr(&self, _: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, request: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
+        let caller = convert::caller(request);
         self.run(Place::Here, move |fs, snapshot| {
-            answer_xattr(reply, size, fs.listxattr(snapshot, inode.0));
+            answer_xattr(reply, size, fs.listxattr(snapshot, inode.0, caller));
         });
     }
 

@@ -88,6 +88,10 @@ mod tests {
             (FsError::IncompletePolicy, libc::EBADMSG),
             (FsError::NoKey { reason: reason() }, libc::ENOKEY),
             (FsError::KeyExpired { reason: reason() }, libc::EKEYEXPIRED),
+            (
+                FsError::KeyRejected { reason: reason() },
+                libc::EKEYREJECTED,
+            ),
             (FsError::StillHashing, libc::EBUSY),
             (FsError::TooLarge { limit: 1 }, libc::EFBIG),
         ] {

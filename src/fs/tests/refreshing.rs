@@ -193,3 +193,52 @@ fn judging_once_is_enough_for_a_layout_at_rest() {
     );
     assert_eq!(bench.fs.hashes.bytes_hashed(), hashed);
 }
+
+#[test]
+fn very_many_blobs_are_looked_at_once_a_second() {
+    let bench = Bench::unjudged(|_| {});
+    // A second image, of more files than are looked at each time.
+    let mut index: Value =
+        serde_json::from_slice(&std::fs::read(bench.index_path()).unwrap()).unwrap();
+    let blobs = bench.folder.path().join("blobs/sha256");
+    let put = |media_type: &str, bytes: &[u8]| -> Value {
+        let digest = Digest::of(bytes);
+        std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        json!({ "mediaType": media_type, "digest": digest.to_string(), "size": bytes.len() })
+    };
+    let layers: Vec<Value> = (0..1001)
+        .map(|number| put("layer", format!("{number}").as_bytes()))
+        .collect();
+    let manifest = json!({
+        "schemaVersion": 2, "config": put("config", b"config"), "layers": layers,
+    });
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let entry = put(media_type, manifest.to_string().as_bytes());
+    index["manifests"].as_array_mut().unwrap().push(entry);
+    std::fs::write(bench.index_path(), index.to_string()).unwrap();
+    // What was just written is judged for one look only.
+    std::thread::sleep(Duration::from_millis(150));
+    bench.judge();
+    let standing = || match bench.fs.fresh_status().judged {
+        crate::fs::snapshot::Judged::Complete => true,
+        _ => !bench.fs.fresh().report.leases,
+    };
+    let start = Instant::now();
+    while !standing() {
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+    assert_eq!(bench.verdict(), Verdict::Unsigned);
+    let set_last = |ago: Duration| {
+        *lock(&bench.fs.last_look) = Instant::now().checked_sub(ago);
+    };
+    set_last(Duration::ZERO);
+    // Written in place: nothing but the look at the file itself can tell.
+    std::fs::write(bench.path(&bench.layers[0]), vec![b'x'; 5000]).unwrap();
+    let before = bench.fs.current().generation;
+    let shown = bench.fs.fresh_status();
+    // Within the second, the verdict stands; then it does not.
+    assert_eq!(shown.generation, before);
+    assert_eq!(shown.report.verdict(), Verdict::Unsigned);
+    set_last(Duration::from_secs(1));
+    assert_eq!(bench.decided(), Verdict::Corrupt);
+}

@@ -479,3 +479,66 @@ fn inode_numbers_are_stable_and_that_of_sign_follows_the_digest() {
         );
     }
 }
+
+#[test]
+fn what_lies_beyond_all_bounds_is_absent_from_images_alone() {
+    let mut made = Made::default();
+    // Sixteen images of more entries than one may show, and one after them.
+    let mut level = vec![made.image("leaf", 1)];
+    for depth in 0..5 {
+        let children: Vec<Value> = (0..16)
+            .map(|number| {
+                let mut entry = level[0].clone();
+                let platform =
+                    json!({ "os": format!("{depth}"), "architecture": format!("{number}") });
+                entry["platform"] = platform;
+                entry
+            })
+            .collect();
+        level = vec![made.index(&children)];
+    }
+    for number in 10..26 {
+        made.list(level[0].clone(), Some(&format!("v{number}")));
+    }
+    let image = made.image("last", 1);
+    made.list(image, Some("v99"));
+    let graph = made.graph();
+    let plain = tree(&graph, &made.report());
+    let images = child(&plain, "images").inode;
+    let shown = walk(&plain, images, "images").len();
+    assert!(
+        shown <= ENTRIES_MAX && shown > ENTRIES_MAX - IMAGE_ENTRIES_MAX,
+        "{shown}"
+    );
+    let own = ["sign", "signatures", "verify-status", "verify-status.json"];
+    assert_eq!(below(&plain, "images/v99"), own, "no links to content");
+    // Statuses of megabytes each fill their room as well.
+    let mut made = Made::default();
+    for number in 10..26 {
+        let image = made.image(&number.to_string(), 1);
+        made.list(image, Some(&format!("v{number}")));
+    }
+    let image = made.image("last", 1);
+    let last = made.list(image, Some("v99"));
+    let mut found = made.report();
+    for image in &mut found.images {
+        image.problems.push(crate::report::Problem {
+            verdict: Verdict::Missing,
+            file: None,
+            digest: None,
+            check: "present",
+            problem: "x".repeat(3 << 20),
+            hint: String::new(),
+        });
+    }
+    let full = tree(&made.graph(), &found);
+    assert!(below(&full, "images/v10").contains(&"verify-status".to_owned()));
+    let shown = below(&full, "images/v99");
+    assert!(!shown.contains(&"verify-status".to_owned()), "{shown:?}");
+    assert!(shown.contains(&"layers".to_owned()), "{shown:?}");
+    // The layout and the status of the root are whole.
+    let Node::Rendered(_, status) = &child(&full, "verify-status").node else {
+        panic!("not a status");
+    };
+    assert!(String::from_utf8_lossy(status).contains(&last.to_string()));
+}
