@@ -1,4 +1,4 @@
-//! What the user prefers, `config.json`: of its members the format of signatures and the registries reached by plain HTTP. Never written.
+//! What the user prefers, `config.json`: of its members the format of signatures. Never written.
 
 use serde_json::{Map, Value};
 
@@ -8,15 +8,13 @@ use crate::notary::EnvelopeFormat;
 use crate::oci::{json as strict_json, limits};
 
 /// The members that are read, in notation's spelling.
-const MEMBERS: [&str; 2] = ["insecureRegistries", "signatureFormat"];
+const MEMBERS: [&str; 1] = ["signatureFormat"];
 
 /// Is what `config.json` says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Preferences {
     /// The format of new signatures (`signatureFormat`); none where it is not said: JWS then.
     pub signature_format: Option<EnvelopeFormat>,
-    /// Registries (`HOST[:PORT]`) reached by plain HTTP (`insecureRegistries`).
-    pub insecure_registries: Vec<String>,
 }
 
 /// Reads the preferences; without a file there are none.
@@ -57,15 +55,6 @@ fn parse(document: &Map<String, Value>) -> Result<Preferences, String> {
             Some(Value::String(name)) => format_named(name)?,
             Some(_) => return Err("\"signatureFormat\" is not a string".to_owned()),
         },
-        insecure_registries: match document.get("insecureRegistries") {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(hosts)) => hosts
-                .iter()
-                .map(|host| host.as_str().map(str::to_owned))
-                .collect::<Option<_>>()
-                .ok_or("\"insecureRegistries\" is not a list of strings")?,
-            Some(_) => return Err("\"insecureRegistries\" is not a list of strings".to_owned()),
-        },
     })
 }
 
@@ -95,7 +84,7 @@ mod tests {
     #[test]
     fn reads_the_format_whatever_its_case() {
         for (text, format) in [
-            ("{}", None),
+            (r#"{"auths":{}}"#, None),
             (r#"{"signatureFormat":""}"#, None),
             (r#"{"signatureFormat":"jws"}"#, Some(EnvelopeFormat::Jws)),
             (r#"{"signatureFormat":"COSE"}"#, Some(EnvelopeFormat::Cose)),
@@ -105,22 +94,11 @@ mod tests {
     }
 
     #[test]
-    fn reads_registries_beside_members_of_others() {
-        let text = r#"{"auths":{},"insecureRegistries":["registry.example:5000"]}"#;
-        assert_eq!(
-            read(text).unwrap().insecure_registries,
-            ["registry.example:5000"]
-        );
-    }
-
-    #[test]
     fn refuses_what_it_would_have_to_guess() {
         for text in [
             r#"{"signatureFormat":"pgp"}"#,
             r#"{"signatureFormat":1}"#,
             r#"{"signatureformat":"cose"}"#,
-            r#"{"insecureRegistries":"all"}"#,
-            r#"{"insecureRegistries":[1]}"#,
         ] {
             assert!(read(text).is_err(), "{text}");
         }
