@@ -2,6 +2,7 @@
 
 mod control;
 mod freshness;
+mod handles;
 mod images;
 mod lifecycle;
 mod promises;

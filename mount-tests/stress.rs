@@ -163,9 +163,7 @@ fn reader(
     })
 }
 
-/// Returns a job that looks at the status: its first lines always come from one state.
-///
-/// Not its end: the kernel asks for size and bytes apart, so a document that changes between the two may be cut.
+/// Returns a job that looks at the status: it is whole, from its token to its last line.
 fn looker(point: PathBuf) -> Box<dyn FnMut() + Send> {
     Box::new(move || {
         let status = fs::read_to_string(point.join("verify-status")).unwrap();
@@ -175,6 +173,8 @@ fn looker(point: PathBuf) -> Box<dyn FnMut() + Send> {
         assert!(possible.contains(&token), "{status}");
         assert!(lines.next().unwrap().starts_with("# live only"), "{status}");
         assert!(lines.next().unwrap().starts_with("policy="), "{status}");
+        assert!(lines.last().unwrap().starts_with("orphans="), "{status}");
+        assert!(status.ends_with('\n'), "{status}");
     })
 }
 

@@ -25,6 +25,7 @@ pub mod setattr;
 mod sign_file;
 pub mod snapshot;
 mod trust;
+mod version;
 pub mod workers;
 mod xattr;
 
@@ -89,6 +90,7 @@ pub struct Fs {
     plains: plain::Plains,
     scratch: scratch::Scratches,
     drafts: policy_file::Drafts,
+    versions: version::Versions,
     tell: OnceLock<Tell>,
     workers: Workers,
 }
@@ -116,6 +118,7 @@ impl Fs {
             plains: plain::Plains::default(),
             scratch: scratch::Scratches::default(),
             drafts: policy_file::Drafts::default(),
+            versions: version::Versions::default(),
             tell: OnceLock::new(),
             workers: Workers::start(),
         };

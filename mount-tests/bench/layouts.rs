@@ -163,6 +163,42 @@ impl Workshop {
         layout
     }
 
+    /// Makes a layout of `count` tagged images that share a config and have `layers` tiny layers each.
+    pub(crate) fn crowd(&self, name: &str, count: usize, layers: usize) -> PathBuf {
+        let layout = self.folder.path().join(name);
+        let config_bytes = br#"{"architecture":"amd64","os":"linux"}"#;
+        let config = describe(
+            "application/vnd.oci.image.config.v1+json",
+            &put(&layout, config_bytes),
+            config_bytes.len(),
+        );
+        let entry = |image: usize| {
+            let layer = |layer: usize| {
+                let bytes = format!("layer {layer} of {image}");
+                let digest = put(&layout, bytes.as_bytes());
+                describe(
+                    "application/vnd.oci.image.layer.v1.tar",
+                    &digest,
+                    bytes.len(),
+                )
+            };
+            let layers: Vec<Value> = (0..layers).map(layer).collect();
+            let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
+            let bytes = manifest.to_string();
+            let mut entry = describe(MANIFEST, &put(&layout, bytes.as_bytes()), bytes.len());
+            entry["annotations"] =
+                json!({"org.opencontainers.image.ref.name": format!("v{image}")});
+            entry
+        };
+        finish(&layout, (0..count).map(entry).collect());
+        layout
+    }
+
+    /// Returns notation's policy of this workshop.
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.config().join("trustpolicy.json")
+    }
+
     fn one(&self, layout: &Path, position: usize, layers: &[Vec<u8>]) -> Value {
         let config = put(
             layout,

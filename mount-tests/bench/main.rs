@@ -24,6 +24,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use layouts::Workshop;
+use signetfs::sys::mount::extended_attribute;
 
 const ROUNDS: usize = 15;
 
@@ -35,13 +36,14 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let all: [Suite; 6] = [
+    let all: [Suite; 7] = [
         ("verify", verify_one),
         ("sign", sign_one),
         ("thousand", verify_thousand),
         ("hashing", hash_closure),
         ("status", read_status),
         ("reads", read_blob),
+        ("scale", mount_crowd),
     ];
     let workshop = Workshop::new(Path::new("/dev/shm"));
     println!(
@@ -309,6 +311,66 @@ fn read_blob(_workshop: &Workshop) {
         );
     }
     fs::remove_dir_all(layout).unwrap();
+}
+
+/// Mounts 100,000 blobs and 10,000 signed images, their hashes remembered: on a file system with leases.
+fn mount_crowd(_workshop: &Workshop) {
+    let variable = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let images = variable("SIGNETFS_BENCH_IMAGES").unwrap_or(10_000);
+    let workshop = Workshop::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
+    let layout = workshop.crowd("crowd", images, 7);
+    workshop.sign(&layout, "p256");
+    let blobs = fs::read_dir(layout.join("blobs/sha256")).unwrap().count();
+    let first = Instant::now();
+    drop(workshop.mount(&layout, &[]));
+    let first = first.elapsed();
+    let start = Instant::now();
+    let mount = workshop.mount(&layout, &[]);
+    let mounted = start.elapsed();
+    let peak = peak_mebibytes(mount.path());
+    let status = mount.path().join("verify-status");
+    let look = || {
+        let start = Instant::now();
+        let text = fs::read(&status).unwrap();
+        assert!(text.starts_with(b"verified\n"));
+        start.elapsed()
+    };
+    let read = median((0..5).map(|_| look()).collect());
+    let policy = fs::read(workshop.policy()).unwrap();
+    let mut written = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        fs::write(mount.path().join("trustpolicy.json"), &policy).unwrap();
+        written.push(start.elapsed());
+        look();
+    }
+    let start = Instant::now();
+    fs::write(mount.path().join("sign"), "tag=v1 key=rsa force\n").unwrap();
+    let signed = start.elapsed();
+    println!(
+        "mount of {blobs} blobs and {images} signed images: {:.2} s (first time {:.2} s), goal <= 2 s; VmHWM {peak} MiB, goal <= 150 MiB; \
+         policy write {:.2} s, goal <= 1 s; signing one {:.2} s; status read {:.1} ms; VmHWM at the end {} MiB",
+        mounted.as_secs_f64(),
+        first.as_secs_f64(),
+        median(written).as_secs_f64(),
+        signed.as_secs_f64(),
+        milliseconds(read),
+        peak_mebibytes(mount.path()),
+    );
+}
+
+/// Returns the most memory that the daemon of a mount ever held.
+fn peak_mebibytes(point: &Path) -> u64 {
+    let pid = extended_attribute(point, "user.signetfs.pid")
+        .unwrap()
+        .unwrap();
+    let pid = String::from_utf8(pid).unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
 fn largest(folder: &Path) -> PathBuf {

@@ -131,6 +131,9 @@ impl From<SettingsError> for Failure {
             SettingsError::NoKey { .. }
             | SettingsError::NoDefaultKey
             | SettingsError::UnusableKey { .. } => NO_KEY.to_owned(),
+            SettingsError::KeyInside { .. } => {
+                "move it elsewhere: it would be copied with the layout".to_owned()
+            }
             SettingsError::EncryptedKey { path } => format!(
                 "write it without a passphrase: openssl pkey -in {} -out KEY",
                 path.display()

@@ -224,6 +224,7 @@ fn parts(arguments: &Arguments, checked: Checked, global: &Global) -> Result<Par
         inputs: Arc::new(inputs::Configured {
             config,
             pinned,
+            layout: options.layout_path.clone(),
             stamps: StampTaker::default(),
         }),
         options,

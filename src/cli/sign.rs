@@ -11,9 +11,9 @@ use super::flags::{Foreign, Global, Reading, pairs};
 use super::layouts::{self, Layout};
 use super::progress::Bar;
 use crate::audit;
-use crate::notary::{EnvelopeFormat, LocalSigner};
+use crate::notary::EnvelopeFormat;
 use crate::oci::{Name, Reference};
-use crate::settings::{KeySource, load_signer, read_keys, read_preferences};
+use crate::settings::{load_signer_outside, read_preferences};
 use crate::signing::{Children, Job, Repeat, Request, Signed, Threads, sign};
 
 /// Flags of `sign`.
@@ -62,7 +62,11 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let layout = Layout::open_with(&reference.path, arguments.reading.overlay())?;
     // From here on a key is in memory; where this fails, it is read all the same.
     let _ = crate::sys::secrecy::forbid_core_dumps();
-    let (signer, warnings) = signer(arguments, global, &reference)?;
+    let (signer, warnings) = load_signer_outside(
+        Path::new(&reference.path),
+        &global.config(),
+        arguments.key.as_deref(),
+    )?;
     let hashes = arguments.reading.hashes();
     let survey = audit::survey(layout.source(), &hashes)?;
     let job = Job {
@@ -85,31 +89,6 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     answer.warnings.extend(overlay_note(&reference, &layout));
     answer.warnings.extend(tag_warning(&reference));
     Ok(answer)
-}
-
-/// Loads the key, unless it would be copied along with the layout.
-fn signer(
-    arguments: &Arguments,
-    global: &Global,
-    reference: &Reference,
-) -> Result<(LocalSigner, Vec<String>), Failure> {
-    let config = global.config();
-    let name = arguments.key.as_deref();
-    let keys = read_keys(&config)?;
-    if let KeySource::Files { key, .. } = &keys.find(name)?.source
-        && let (Ok(key), Ok(layout)) = (
-            key.canonicalize(),
-            Path::new(&reference.path).canonicalize(),
-        )
-        && key.starts_with(layout)
-    {
-        return Err(Failure::new(
-            Exit::CouldNot,
-            format!("the private key {} is inside the layout", key.display()),
-            "move it elsewhere: it would be copied with the layout",
-        ));
-    }
-    Ok(load_signer(&config, name)?)
 }
 
 fn request(arguments: &Arguments, global: &Global) -> Result<Request, Failure> {

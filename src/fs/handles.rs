@@ -10,13 +10,16 @@ use super::draft::Draft;
 use super::folder::FolderEntry;
 use super::scratch::ScratchFile;
 use super::sign_file::Target;
+use super::version::Version;
 use super::workers::lock;
 
 /// Is what an open handle reads and writes.
 #[derive(Debug)]
 pub(super) enum Handle {
-    /// The present snapshot's bytes of the inode: never those of an older one.
-    Node,
+    /// The bytes of a synthetic file as they were when it was opened.
+    Bytes(Arc<[u8]>),
+    /// The same, of a file that has versions.
+    Version(Arc<Version>),
     /// A file of the layout that nothing is promised about.
     Plain,
     /// A blob, each chunk checked.

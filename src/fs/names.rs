@@ -44,6 +44,8 @@ pub enum Lifetime {
 pub struct Stat {
     /// The inode number.
     pub inode: u64,
+    /// The number under which the kernel asks about it: that of a version, or the inode number.
+    pub number: u64,
     /// The kind.
     pub kind: Kind,
     /// The attributes.
@@ -99,7 +101,7 @@ impl Fs {
     pub fn lookup(&self, snapshot: &Snapshot, folder: u64, name: &OsStr) -> Result<Stat, FsError> {
         check_name(name)?;
         if let Some(entry) = snapshot.tree.child(folder, name) {
-            return Ok(self.stat_of(entry));
+            return Ok(self.stat_found(entry));
         }
         match snapshot.tree.entry(folder).map(|entry| &entry.node) {
             Some(Node::Directory) => {}
@@ -131,6 +133,9 @@ impl Fs {
         inode: u64,
         handle: Option<u64>,
     ) -> Result<Stat, FsError> {
+        if self.is_version(inode) {
+            return self.stat_version(inode);
+        }
         let handle = handle.and_then(|number| self.handles.find(number));
         match handle.as_deref() {
             Some(Handle::Policy(draft)) => {
@@ -192,6 +197,7 @@ impl Fs {
         };
         Stat {
             inode: entry.inode,
+            number: entry.inode,
             kind,
             attributes,
             lifetime,
@@ -226,6 +232,7 @@ impl Fs {
         };
         Stat {
             inode: POLICY,
+            number: POLICY,
             kind: Kind::File,
             attributes: Attributes {
                 size: bytes,

@@ -50,6 +50,10 @@ pub struct Opened {
 pub enum Data {
     /// Through the page cache, dropped at each opening; a close says nothing.
     Reading,
+    /// Through the page cache, which keeps what it has of this version.
+    Version,
+    /// Each read reaches us; the bytes are those of the opening.
+    Bound,
     /// A blob.
     Blob(Path),
     /// Each write and close reaches us.
@@ -92,23 +96,26 @@ impl Fs {
         open: &Open,
         register: Register<'_>,
     ) -> Result<Opened, FsError> {
+        if self.is_version(open.inode) {
+            return self.open_version(snapshot, open);
+        }
         if open.inode >= SCRATCH_FIRST {
             return self.open_scratch(open);
         }
         let Some(entry) = snapshot.tree.entry(open.inode) else {
             let is_draft = open.inode == POLICY && self.drafts.visible_bytes().is_some();
             if is_draft {
-                return self.open_policy_file(open);
+                return self.open_policy_file(open, &Arc::default());
             }
             return Err(FsError::StaleInode);
         };
         let writes = open.mode != Mode::Read;
         match &entry.node {
             Node::Directory => Err(FsError::IsADirectory),
-            Node::Control(Control::Policy, _) => self.open_policy_file(open),
-            Node::Control(Control::Sign, _) => self.open_sign(open, Target::All),
-            Node::Control(Control::SignImage(digest), _) => {
-                self.open_sign(open, Target::image(open.inode, digest))
+            Node::Control(Control::Policy, bytes) => self.open_policy_file(open, bytes),
+            Node::Control(Control::Sign, bytes) => self.open_sign(open, (Target::All, bytes)),
+            Node::Control(Control::SignImage(digest), bytes) => {
+                self.open_sign(open, (Target::image(open.inode, digest), bytes))
             }
             Node::Rendered(View::Status, _) if writes => Err(FsError::ReadOnlyStatus),
             _ if writes => Err(FsError::ReadOnlyContent),
@@ -119,7 +126,7 @@ impl Fs {
             }
             Node::File(path) => Ok(self.reading(self.open_plain(open.inode, path)?)),
             Node::Link(_) => Err(FsError::StaleInode),
-            Node::Index(_) | Node::Rendered(..) => Ok(self.reading(Handle::Node)),
+            Node::Index(bytes) | Node::Rendered(_, bytes) => Ok(self.bound(bytes)),
         }
     }
 
@@ -130,6 +137,14 @@ impl Fs {
         }
     }
 
+    /// Opens bytes for reading. Past the page cache: other handles of the same file may hold other bytes.
+    fn bound(&self, bytes: &Arc<[u8]>) -> Opened {
+        Opened {
+            handle: self.handles.add(Handle::Bytes(Arc::clone(bytes))),
+            data: Data::Bound,
+        }
+    }
+
     fn direct(&self, handle: Handle) -> Opened {
         Opened {
             handle: self.handles.add(handle),
@@ -137,9 +152,9 @@ impl Fs {
         }
     }
 
-    fn open_policy_file(&self, open: &Open) -> Result<Opened, FsError> {
+    fn open_policy_file(&self, open: &Open, bytes: &Arc<[u8]>) -> Result<Opened, FsError> {
         let how = match open.mode {
-            Mode::Read => return Ok(self.reading(Handle::Node)),
+            Mode::Read => return Ok(self.bound(bytes)),
             Mode::Write => PolicyOpen::InPlace,
             Mode::Append => PolicyOpen::Append,
             Mode::Truncate => PolicyOpen::Empty,
@@ -149,9 +164,13 @@ impl Fs {
         Ok(self.direct(Handle::Policy(draft)))
     }
 
-    fn open_sign(&self, open: &Open, target: Target) -> Result<Opened, FsError> {
+    fn open_sign(
+        &self,
+        open: &Open,
+        (target, bytes): (Target, &Arc<[u8]>),
+    ) -> Result<Opened, FsError> {
         if open.mode == Mode::Read {
-            return Ok(self.reading(Handle::Node));
+            return Ok(self.bound(bytes));
         }
         self.admit(&open.caller)?;
         let draft = Draft::new(open.process, Start::Append(Vec::new()));
@@ -188,7 +207,8 @@ impl Fs {
         };
         let read = match &*handle {
             Handle::Content(content) => return self.read_blob(content, range, answer),
-            Handle::Node => self.read_node(inode, range),
+            Handle::Bytes(bytes) => Ok(slice(bytes, range)),
+            Handle::Version(version) => Ok(slice(version.bytes(), range)),
             Handle::Plain => self.read_plain(inode, range),
             Handle::Policy(draft) => Ok(slice(lock(draft).bytes(), range)),
             Handle::Sign(..) => self.read_node(inode, range),
@@ -198,7 +218,7 @@ impl Fs {
         answer(read);
     }
 
-    /// Reads the present bytes of a node. Never those of an older snapshot: the kernel would keep them for others.
+    /// Reads the present bytes of a node.
     fn read_node(&self, inode: u64, range: (u64, usize)) -> Result<Vec<u8>, FsError> {
         let snapshot = self.current();
         let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;

@@ -200,6 +200,7 @@ impl ScratchFile {
     pub(super) fn stat(&self) -> Stat {
         Stat {
             inode: self.inode,
+            number: self.inode,
             kind: Kind::File,
             attributes: Attributes {
                 size: self.length(),

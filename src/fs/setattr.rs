@@ -52,7 +52,8 @@ impl Fs {
     #[must_use]
     pub fn is_status(&self, inode: u64) -> bool {
         let snapshot = self.current();
-        let node = snapshot.tree.entry(inode).map(|entry| &entry.node);
+        let entry = snapshot.tree.entry(self.versions.inode(inode));
+        let node = entry.map(|entry| &entry.node);
         matches!(node, Some(Node::Rendered(View::Status, _)))
     }
 
@@ -61,16 +62,14 @@ impl Fs {
     /// # Errors
     /// Refuses changes of content and statuses, and says why nothing was signed.
     pub fn setattr(&self, snapshot: &Snapshot, change: &Change) -> Result<Stat, FsError> {
-        if change.inode >= SCRATCH_FIRST {
+        let inode = self.versions.inode(change.inode);
+        if inode >= SCRATCH_FIRST {
             return self.change_scratch(change);
         }
         if change.inode == POLICY {
             self.change_policy(change)?;
         } else {
-            let entry = snapshot
-                .tree
-                .entry(change.inode)
-                .ok_or(FsError::StaleInode)?;
+            let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;
             match &entry.node {
                 Node::Control(..) => self.change_sign(entry, change)?,
                 Node::Rendered(View::Status, _) => return Err(FsError::ReadOnlyStatus),

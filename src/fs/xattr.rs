@@ -35,7 +35,7 @@ impl Fs {
             return Err(FsError::UnsupportedAttribute);
         }
         let name = name.to_str().ok_or(FsError::NoAttribute)?;
-        let value = match snapshot.tree.entry(inode) {
+        let value = match snapshot.tree.entry(self.versions.inode(inode)) {
             Some(entry) if entry.inode == ROOT => self.fact(name),
             Some(entry) => self.attribute(snapshot, entry, name),
             None => None,
@@ -75,6 +75,7 @@ impl Fs {
     /// # Errors
     /// Always: with "not supported" where copying tools go on after it, else with "read-only".
     pub fn setxattr(&self, snapshot: &Snapshot, inode: u64) -> Result<(), FsError> {
+        let inode = self.versions.inode(inode);
         match snapshot.tree.entry(inode).map(|entry| &entry.node) {
             Some(Node::Control(..)) | None => Err(FsError::UnsupportedAttribute),
             Some(_) if inode >= SCRATCH_FIRST => Err(FsError::UnsupportedAttribute),

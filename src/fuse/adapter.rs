@@ -28,8 +28,8 @@ use crate::fs::open::Open;
 use crate::fs::setattr::Change;
 pub(super) use work::{Adapter, Passthrough};
 use work::{
-    Granted, Place, answer_attr, answer_bytes, answer_create, answer_empty, answer_entry,
-    answer_open, answer_xattr, existing, negotiate, refused, room, writer,
+    Granted, Place, answer_attr, answer_bytes, answer_create, answer_empty, answer_open,
+    answer_xattr, existing, negotiate, refused, room, writer,
 };
 
 /// The block size that statfs counts in.
@@ -43,11 +43,8 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (place, name) = (self.place_of_name(parent, name), name.to_owned());
-        self.run(place, move |fs, snapshot| {
-            answer_entry(reply, fs.lookup(snapshot, parent.0, &name));
-        });
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.look_up(request.pid(), (parent, name), reply);
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {

@@ -52,6 +52,14 @@ pub(super) fn kind(kind: Kind) -> FileType {
     }
 }
 
+/// Returns the attributes that a lookup answers: their number is the one that the kernel asks about later.
+pub(super) fn entry(stat: &Stat) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(stat.number),
+        ..attributes(stat)
+    }
+}
+
 pub(super) fn attributes(stat: &Stat) -> FileAttr {
     let attributes = &stat.attributes;
     let modified = system_time(attributes.modified);
@@ -132,6 +140,8 @@ pub(super) fn existing(flags: i32) -> Existing {
 /// control file is direct, so that each write is answered before the program goes on.
 pub(super) fn open_flags(data: &Data) -> FopenFlags {
     match data {
+        Data::Bound => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH,
+        Data::Version => FopenFlags::FOPEN_NOFLUSH | FopenFlags::FOPEN_KEEP_CACHE,
         Data::Reading | Data::Blob(Path::Dropped | Path::Passthrough(_)) => {
             FopenFlags::FOPEN_NOFLUSH
         }

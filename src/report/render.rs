@@ -46,10 +46,7 @@ fn header(out: &mut String, report: &Report) {
             scope_field(report),
             scope_origin_word(report.scope_origin),
             yes_or_no(report.leases),
-            report.refused.as_deref().map_or_else(
-                || EMPTY.to_owned(),
-                |reason| field_or_empty(&escape_line(reason))
-            ),
+            field(report.refused.as_deref()),
         ),
     );
     if report.policy.shadowed {
@@ -159,14 +156,6 @@ fn field(text: Option<&str>) -> String {
         None | Some("") => EMPTY.to_owned(),
         Some(EMPTY) => "\\x2d".to_owned(),
         Some(text) => escape_word(text),
-    }
-}
-
-fn field_or_empty(text: &str) -> String {
-    if text.is_empty() {
-        EMPTY.to_owned()
-    } else {
-        text.to_owned()
     }
 }
 

@@ -107,6 +107,12 @@ fn no_line_but_the_first_is_the_token() {
         "{text}"
     );
     assert_eq!(text.lines().count(), 7, "{text}");
+    let line = text.lines().nth(2).unwrap();
+    assert_eq!(line.split(' ').count(), 7, "{line}");
+    assert!(
+        line.ends_with(" refused=because\\x0averified\\x0a"),
+        "{line}"
+    );
     assert!(text.is_ascii());
 }
 

@@ -25,6 +25,12 @@ pub enum SettingsError {
         /// The key file.
         path: PathBuf,
     },
+    /// The key would be copied along with the layout.
+    #[error("the private key {path} is inside the layout")]
+    KeyInside {
+        /// The key file.
+        path: PathBuf,
+    },
     /// Key and certificates cannot sign.
     #[error("signing key {name:?} cannot be used")]
     UnusableKey {

@@ -30,6 +30,33 @@ pub fn load_signer(
     load_pair(&entry.name, key, certificates)
 }
 
+/// Loads the signer with this name, or the default one, unless its key lies in the layout that is signed: it would be copied along.
+///
+/// # Errors
+/// Says why it cannot be used.
+pub fn load_signer_outside(
+    layout: &Path,
+    dir: &ConfigDir,
+    name: Option<&str>,
+) -> Result<(LocalSigner, Vec<String>), SettingsError> {
+    if let KeySource::Files { key, .. } = &read_keys(dir)?.find(name)?.source
+        && is_inside(key, layout)
+    {
+        return Err(SettingsError::KeyInside { path: key.clone() });
+    }
+    load_signer(dir, name)
+}
+
+/// Returns whether a file lies in a folder, by the paths as written or by what they lead to.
+fn is_inside(file: &Path, folder: &Path) -> bool {
+    let written = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    written(file).starts_with(written(folder))
+        || matches!(
+            (file.canonicalize(), folder.canonicalize()),
+            (Ok(file), Ok(folder)) if file.starts_with(&folder)
+        )
+}
+
 /// Loads a key and its chain from files, and warnings about them.
 ///
 /// # Errors

@@ -15,6 +15,8 @@ pub(super) struct Configured {
     pub(super) config: ConfigDir,
     /// The policy file that the mount follows.
     pub(super) pinned: Option<PathBuf>,
+    /// The layout, which keys must not lie in.
+    pub(super) layout: PathBuf,
     /// Takes the stamps.
     pub(super) stamps: StampTaker,
 }
@@ -37,7 +39,7 @@ impl Inputs for Configured {
     }
 
     fn signer(&self, name: Option<&str>) -> Result<Arc<dyn Signer>, SettingsError> {
-        let (signer, _warnings) = settings::load_signer(&self.config, name)?;
+        let (signer, _warnings) = settings::load_signer_outside(&self.layout, &self.config, name)?;
         Ok(Arc::new(signer))
     }
 

@@ -103,7 +103,7 @@ pub(super) fn answer_entry(reply: ReplyEntry, result: Result<Stat, FsError>) {
     match result {
         Ok(stat) => reply.entry(
             &convert::lifetime(&stat),
-            &convert::attributes(&stat),
+            &convert::entry(&stat),
             Generation(0),
         ),
         Err(error) => reply.error(refused(&error)),
@@ -172,10 +172,33 @@ pub(super) fn answer_xattr(reply: ReplyXattr, size: u32, result: Result<Vec<u8>,
 }
 
 impl Adapter {
+    /// Answers a lookup; for a thread that could not open what it found before, after a look at all that opening looks at.
+    pub(super) fn look_up(
+        &self,
+        thread: u32,
+        (parent, name): (INodeNo, &OsStr),
+        reply: ReplyEntry,
+    ) {
+        let again = self.fs.looks_again(thread);
+        let place = match again {
+            true => Place::Status,
+            false => self.place_of_name(parent, name),
+        };
+        let name = name.to_owned();
+        self.run(place, move |fs, snapshot| {
+            let found = fs.lookup(snapshot, parent.0, &name);
+            if let (true, Ok(stat)) = (again, &found) {
+                fs.found_again(thread, stat);
+            }
+            answer_entry(reply, found);
+        });
+    }
+
     /// Returns where an opening is worked on.
     pub(super) fn place_of_opening(&self, inode: INodeNo, mode: Mode) -> Place {
         match mode {
             Mode::Read if self.fs.is_status(inode.0) => Place::Status,
+            Mode::Read if self.fs.is_version(inode.0) => Place::Fresh,
             Mode::Read => self.place_of_inode(inode),
             Mode::Write | Mode::Append | Mode::Truncate => Place::Control,
         }
@@ -183,7 +206,7 @@ impl Adapter {
 
     /// Returns where a question about an inode is worked on: about a blob, any snapshot answers.
     pub(super) fn place_of_inode(&self, inode: INodeNo) -> Place {
-        match self.fs.is_blob(inode.0) {
+        match self.fs.is_version(inode.0) || self.fs.is_blob(inode.0) {
             true => Place::Here,
             false => Place::Fresh,
         }
@@ -265,6 +288,8 @@ pub(super) fn negotiate(config: &mut KernelConfig, wanted: Passthrough) -> io::R
         InitFlags::FUSE_READDIRPLUS_AUTO,
         InitFlags::FUSE_AUTO_INVAL_DATA,
         InitFlags::FUSE_ASYNC_DIO,
+        // Handles on control files read past the page cache; programs map files all the same.
+        InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     ] {
         if config.add_capabilities(flag).is_err() {
             log::info!("the kernel lacks {flag:?}");
