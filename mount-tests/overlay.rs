@@ -318,7 +318,7 @@ fn a_hostile_overlay_is_not_followed() {
 }
 
 #[test]
-fn an_overlay_that_takes_no_files_is_an_error_of_its_own() {
+fn an_overlay_of_a_stranger_is_not_used() {
     let scene = Scene::new();
     let user = &scene.user;
     user.succeed(&["sign", "hello.tar:v1"]);

@@ -185,7 +185,7 @@ fn to_file(job: &Job<'_>, output: &Path) -> Result<Exported, Failure> {
         ));
     };
     let folder = Folder::open(folder_of(output)).map_err(failed)?;
-    let mut file = File(Temporary::empty(&folder).map_err(failed)?);
+    let mut file = File(Temporary::unnamed(&folder).map_err(failed)?);
     let exported = export(job, &mut file, &Bar::new()).map_err(|error| failure(&error))?;
     let mut file = file.0;
     let new = NewFile {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::{FileError, Folder, effective_gid, effective_uid};
-use crate::sys::folder::start_writing;
+use crate::sys::folder::{name_open, start_writing};
 use crate::sys::lock::try_lock;
 use crate::sys::open::{Mounts, Purpose, open_beneath};
 use crate::sys::stat::{Kind, Stat, stat};
@@ -30,9 +30,21 @@ pub struct NewFile {
 #[derive(Debug)]
 pub struct Temporary<'a> {
     folder: &'a Folder,
+    /// The temporary name.
     name: PathBuf,
     file: File,
-    named: bool,
+    place: Place,
+}
+
+/// Tells under which name a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// None: it is gone with this process.
+    Nowhere,
+    /// The temporary one.
+    Temporary,
+    /// The lasting one.
+    Lasting,
 }
 
 /// How many random names are tried.
@@ -57,6 +69,24 @@ impl<'a> Temporary<'a> {
     /// Returns what the system calls return; nothing is left behind.
     pub fn empty(folder: &'a Folder) -> Result<Self, FileError> {
         Self::make(folder)
+    }
+
+    /// Returns an empty new file that has no name while it is filled, where the file system can do that: a kill leaves nothing.
+    ///
+    /// # Errors
+    /// Returns what the system calls return; nothing is left behind.
+    pub fn unnamed(folder: &'a Folder) -> Result<Self, FileError> {
+        let place = Path::new(".");
+        match open_beneath(folder.as_fd(), place, Purpose::Unnamed, Mounts::Cross) {
+            // Without /proc it could not get a name later.
+            Ok(file) if Path::new("/proc/self/fd").exists() => Ok(Self {
+                folder,
+                name: PathBuf::from("an unnamed file"),
+                file: file.into(),
+                place: Place::Nowhere,
+            }),
+            Ok(_) | Err(_) => Self::make(folder),
+        }
     }
 
     /// Adds bytes at the end.
@@ -94,10 +124,7 @@ impl<'a> Temporary<'a> {
     fn make(folder: &'a Folder) -> Result<Self, FileError> {
         let mut attempts = 0;
         loop {
-            let random = getrandom::u64()
-                .map_err(|error| io::Error::other(error.to_string()))
-                .map_err(FileError::io("naming a temporary file in", "."))?;
-            let name = PathBuf::from(format!("{TEMPORARY_PREFIX}{random:016x}"));
+            let name = random_name()?;
             let purpose = Purpose::New { mode: 0o600 };
             match open_beneath(folder.as_fd(), &name, purpose, Mounts::Cross) {
                 Ok(file) => {
@@ -105,7 +132,7 @@ impl<'a> Temporary<'a> {
                         folder,
                         name,
                         file: file.into(),
-                        named: false,
+                        place: Place::Temporary,
                     };
                     try_lock(temporary.file.as_fd())
                         .map_err(FileError::io("locking", &temporary.name))?;
@@ -135,18 +162,32 @@ impl<'a> Temporary<'a> {
     /// # Errors
     /// Returns what renameat(2) returns; the temporary file is gone then.
     pub fn rename(mut self, folder: &Folder, name: &Path) -> Result<Stat, FileError> {
+        if self.place == Place::Nowhere {
+            let temporary = random_name()?;
+            name_open(self.file.as_fd(), self.folder.as_fd(), &temporary)
+                .map_err(FileError::io("naming", name))?;
+            self.name = temporary;
+            self.place = Place::Temporary;
+        }
         self.folder.rename(&self.name, folder, name)?;
-        self.named = true;
+        self.place = Place::Lasting;
         stat(self.file.as_fd()).map_err(FileError::io("examining", name))
     }
 }
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        if !self.named {
+        if self.place == Place::Temporary {
             let _ = self.folder.remove(&self.name);
         }
     }
+}
+
+fn random_name() -> Result<PathBuf, FileError> {
+    let random = getrandom::u64()
+        .map_err(|error| io::Error::other(error.to_string()))
+        .map_err(FileError::io("naming a temporary file in", "."))?;
+    Ok(PathBuf::from(format!("{TEMPORARY_PREFIX}{random:016x}")))
 }
 
 /// Returns the permission bits that this process gives to new files (0666 less the umask).
@@ -268,6 +309,22 @@ mod tests {
         assert_eq!(remove_leftovers(&folder, 100).unwrap(), 1);
         alive.rename(&folder, Path::new("alive")).unwrap();
         assert!(temporary.path().join("alive").exists());
+    }
+
+    #[test]
+    fn an_unnamed_file_is_seen_when_it_is_whole() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        fs::write(temporary.path().join("file"), "old").unwrap();
+        let mut file = Temporary::unnamed(&folder).unwrap();
+        file.append(b"new").unwrap();
+        file.finish(&NEW).unwrap();
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+        file.rename(&folder, Path::new("file")).unwrap();
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+        assert_eq!(fs::read(temporary.path().join("file")).unwrap(), b"new");
+        drop(Temporary::unnamed(&folder).unwrap());
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -297,11 +297,14 @@ impl Overlay {
         Ok(fsyncs)
     }
 
-    /// Makes the folder, as open as the archive and for its owner.
+    /// Makes the folder; beside an archive as open as that, and for its owner.
     fn make_folder(&self) -> Result<usize, SourceError> {
         let (parent, name) = self.parts()?;
         let parent = Folder::open(parent)?;
-        let archive = self.archive_stat();
+        let archive = match self.choice {
+            Choice::Beside => self.archive_stat(),
+            Choice::Named => None,
+        };
         let readers = archive.map_or(0o444, |archive| archive.mode & 0o444);
         if !parent.make_folder(Path::new(name), 0o700 | readers | (readers >> 2))? {
             return Ok(0);

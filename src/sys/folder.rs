@@ -105,6 +105,26 @@ pub fn rename(from: (BorrowedFd<'_>, &Path), to: (BorrowedFd<'_>, &Path)) -> io:
     Ok(())
 }
 
+/// Gives an open file without a name one in a folder; fails where the name exists.
+///
+/// # Errors
+/// Returns what linkat(2) returns; ENOENT also where /proc is not mounted.
+pub fn name_open(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
+    let open = c_path(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))?;
+    let name = c_path(name)?;
+    // SAFETY: both names outlive the call.
+    retry(|| unsafe {
+        libc::linkat(
+            libc::AT_FDCWD,
+            open.as_ptr(),
+            folder.as_raw_fd(),
+            name.as_ptr(),
+            libc::AT_SYMLINK_FOLLOW,
+        )
+    })?;
+    Ok(())
+}
+
 /// Removes a name that is not a folder.
 ///
 /// # Errors

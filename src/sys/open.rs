@@ -27,6 +27,8 @@ pub enum Purpose {
         /// The permission bits before the umask.
         mode: u32,
     },
+    /// Writing a new file in a folder that has no name there (`O_TMPFILE`).
+    Unnamed,
     /// Writing an existing file (a lock), never waiting.
     Write,
 }
@@ -38,6 +40,7 @@ impl Purpose {
             Self::Folder => libc::O_RDONLY | libc::O_DIRECTORY,
             Self::Place => libc::O_PATH,
             Self::New { .. } => libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
+            Self::Unnamed => libc::O_RDWR | libc::O_TMPFILE,
             Self::Write => libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY,
         };
         purpose | libc::O_CLOEXEC
@@ -46,6 +49,7 @@ impl Purpose {
     fn mode(self) -> libc::mode_t {
         match self {
             Self::New { mode } => mode,
+            Self::Unnamed => 0o600,
             Self::Read | Self::Folder | Self::Place | Self::Write => 0,
         }
     }
