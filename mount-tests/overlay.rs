@@ -136,6 +136,46 @@ fn a_tar_is_signed_beside_itself() {
 }
 
 #[test]
+fn a_compressed_tar_and_one_on_standard_input_are_signed_likewise() {
+    let scene = Scene::new();
+    let user = &scene.user;
+    let mut command = user.program("gzip");
+    assert!(
+        command
+            .args(["-k", "hello.tar"])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let before = State::of(&user.path("hello.tar.gz"));
+    user.succeed(&["sign", "hello.tar.gz:v1"]);
+    assert_eq!(scene.verdict(&["hello.tar.gz"]), "verified");
+    assert_eq!(State::of(&user.path("hello.tar.gz")), before);
+    assert!(user.path("hello.tar.gz.signetfs/index.json").exists());
+    assert_eq!(scene.verdict(&["hello.tar"]), "unsigned");
+    // The overlay of one is good for the other: it is the same layout.
+    let given = |arguments: &[&str]| {
+        let mut command = user.signetfs(arguments);
+        let file = fs::File::open(user.path("hello.tar.gz")).unwrap();
+        Ran::of(command.stdin(file).output().unwrap())
+    };
+    let overlay = ["--overlay", "hello.tar.gz.signetfs"];
+    let verified = given(&[&["verify", "--scope", "local/hello"], &overlay[..], &["-"]].concat());
+    assert_eq!(verified.code, 0, "{verified:?}");
+    given(&["sign", "-"]).error(2);
+    let signed = given(&[&["sign"], &overlay[..], &["-"]].concat());
+    assert_eq!(signed.code, 0, "{signed:?}");
+    let hint = "signetfs export --overlay hello.tar.gz.signetfs - OUT.tar";
+    assert!(signed.stderr.contains(hint), "{signed:?}");
+    assert_eq!(signatures(user, "hello.tar.gz"), 2);
+    let exported = given(&[&["export"], &overlay[..], &["-", "out.tar"]].concat());
+    assert_eq!(exported.code, 0, "{exported:?}");
+    user.succeed(&["export", "hello.tar.gz", "other.tar"]);
+    let bytes = |name: &str| fs::read(user.path(name)).unwrap();
+    assert!(bytes("out.tar") == bytes("other.tar"));
+}
+
+#[test]
 fn platforms_of_a_tar_are_signed_too() {
     let scene = Scene::with(layouts::buildx);
     scene.user.succeed(&["sign", "--recursive", "hello.tar:v1"]);

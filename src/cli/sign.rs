@@ -86,7 +86,9 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let mut answer = answer((&reference, layout.overlay()), &signed, global.form());
     answer.warnings = layouts::overlay_warnings(&survey);
     answer.warnings.extend(warnings);
-    answer.warnings.extend(overlay_note(&reference, &layout));
+    answer
+        .warnings
+        .extend(overlay_note(arguments, &reference, &layout));
     answer.warnings.extend(tag_warning(&reference));
     Ok(answer)
 }
@@ -125,11 +127,17 @@ fn request(arguments: &Arguments, global: &Global) -> Result<Request, Failure> {
 }
 
 /// Says where the signatures are that are not in the layout itself.
-fn overlay_note(reference: &Reference, layout: &Layout) -> Option<String> {
+fn overlay_note(arguments: &Arguments, reference: &Reference, layout: &Layout) -> Option<String> {
     let overlay = layout.overlay()?.display();
     let path = &reference.path;
+    let flag = arguments
+        .reading
+        .overlay()
+        .map_or_else(String::new, |overlay| {
+            format!("--overlay {} ", overlay.display())
+        });
     Some(format!(
-        "signetfs: note: the signatures of {path} are in {overlay}; to write both as one tar: signetfs export {path} OUT.tar"
+        "signetfs: note: the signatures of {path} are in {overlay}; to write both as one tar: signetfs export {flag}{path} OUT.tar"
     ))
 }
 
