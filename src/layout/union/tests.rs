@@ -169,8 +169,11 @@ fn ignores_and_names_what_does_not_belong_to_the_base() {
         &place,
         &json!({"layers": [], "subject": scene.image, "x": 1}),
     );
+    // Of the right size, and a manifest, but not the one that is named.
+    let blobs = place.join("blobs/sha256");
+    let honest = corrupt["digest"].as_str().unwrap().replace("sha256:", "");
     corrupt["digest"] = json!(format!("sha256:{}", "1".repeat(64)));
-    fs::write(place.join("blobs/sha256").join("1".repeat(64)), "{}").unwrap();
+    fs::rename(blobs.join(honest), blobs.join("1".repeat(64))).unwrap();
     for (entry, problem) in [
         (named, "it has a name"),
         (foreign, "its subject sha256:000"),
