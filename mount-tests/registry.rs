@@ -62,6 +62,10 @@ pub(crate) struct Behaviour {
     pub(crate) mounts_anonymously: bool,
     /// Whether the referrers API answers `NAME_UNKNOWN` for a repository that is not there yet.
     pub(crate) names_are_unknown: bool,
+    /// What is answered to a chunk.
+    pub(crate) patch_status: u16,
+    /// Whether the tag `sha256-HEX` is answered with the manifest of that digest.
+    pub(crate) takes_tags_for_digests: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +115,8 @@ impl Default for Behaviour {
             takes_streams: false,
             mounts_anonymously: false,
             names_are_unknown: false,
+            patch_status: 202,
+            takes_tags_for_digests: false,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `signetfs sync`: no signature is lost, nothing unsigned is ever visible, whatever the registry does.
 
 mod auth;
+mod counters;
 mod doors;
 mod faults;
 mod kill;
+mod matrix;
 mod peers;
 mod pull;
 mod race;

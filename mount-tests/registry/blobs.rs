@@ -121,7 +121,7 @@ impl Request<'_> {
             "PATCH" => {
                 kept.extend(self.body);
                 let range = format!("0-{}", kept.len().saturating_sub(1));
-                Reply::new(202)
+                Reply::new(self.behaviour.patch_status)
                     .with("location", self.location(self.rest))
                     .with("range", range)
             }

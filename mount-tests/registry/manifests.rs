@@ -17,7 +17,14 @@ const MANIFEST_BYTES_MAX: usize = 4 << 20;
 impl Request<'_> {
     /// Gives a manifest.
     pub(super) fn manifest(&self, repository: &Repository) -> Reply {
-        match repository.manifest(self.rest) {
+        let as_digest = self.rest.replacen('-', ":", 1);
+        let found = match self.behaviour.takes_tags_for_digests {
+            true => repository
+                .manifest(self.rest)
+                .or_else(|| repository.manifest(&as_digest)),
+            false => repository.manifest(self.rest),
+        };
+        match found {
             None => Reply::error(404, "MANIFEST_UNKNOWN"),
             Some((digest, (media_type, bytes))) => self
                 .digested(

@@ -14,7 +14,7 @@ fn docker_config(user: &User, document: &serde_json::Value) {
 }
 
 /// Stores `user:secret` for a registry as `docker login` does.
-fn log_in(user: &User, registry: &Registry) {
+pub(super) fn log_in(user: &User, registry: &Registry) {
     docker_config(
         user,
         &serde_json::json!({"auths": {(&registry.state.address): {"auth": "dXNlcjpzZWNyZXQ="}}}),

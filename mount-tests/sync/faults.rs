@@ -1,10 +1,10 @@
-//! The fault matrix: whatever goes wrong on the way, the push succeeds whole or fails honestly.
+//! What registries do wrong, alone and for good: the push succeeds whole or fails honestly. The rows are in `matrix`.
 
 use super::{Signed, assert_complete, assert_signed_when_tagged, signed, signed_with, sync};
 use crate::registry::{Behaviour, DigestHeader, Fault, Registry, SubjectHeader, What};
 use crate::support::layouts;
 
-fn answer(status: u16, headers: &[(&'static str, &str)]) -> What {
+pub(super) fn answer(status: u16, headers: &[(&'static str, &str)]) -> What {
     let headers = headers
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()))
@@ -16,7 +16,7 @@ fn answer(status: u16, headers: &[(&'static str, &str)]) -> What {
     )
 }
 
-fn once(method: &'static str, target: &'static str, what: What) -> Fault {
+pub(super) fn once(method: &'static str, target: &'static str, what: What) -> Fault {
     Fault {
         method,
         target,
@@ -27,137 +27,8 @@ fn once(method: &'static str, target: &'static str, what: What) -> Fault {
 }
 
 /// Makes an image whose layers take more than one buffer and more than one chunk.
-fn large() -> Signed {
+pub(super) fn large() -> Signed {
     signed_with(|user| layouts::Layout::new(&user.path("hello")).image("v1", &"x".repeat(100_000)))
-}
-
-#[test]
-fn comes_through_what_passes() {
-    let made = large();
-    let date = "Thu, 01 Jan 2026 00:00:01 GMT";
-    let faults: Vec<(&str, Fault)> = vec![
-        (
-            "429 with seconds",
-            once("HEAD", "/blobs/", answer(429, &[("retry-after", "1")])),
-        ),
-        (
-            "429 with a date",
-            once(
-                "HEAD",
-                "/blobs/",
-                answer(
-                    429,
-                    &[
-                        ("retry-after", date),
-                        ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
-                    ],
-                ),
-            ),
-        ),
-        (
-            "429 for ages, capped",
-            once("HEAD", "/blobs/", answer(429, &[("retry-after", "86400")])),
-        ),
-        (
-            "429 on a body",
-            once("PUT", "/blobs/uploads", answer(429, &[])),
-        ),
-        (
-            "503 on opening",
-            once("POST", "/blobs/uploads", answer(503, &[])),
-        ),
-        (
-            "503 on a body",
-            once("PUT", "/blobs/uploads", answer(503, &[])),
-        ),
-        (
-            "500 on a manifest",
-            once("PUT", "/manifests/sha256:", answer(500, &[])),
-        ),
-        (
-            "503 on the tag",
-            once("PUT", "/manifests/v1", answer(503, &[])),
-        ),
-        (
-            "503 on the list",
-            once("PUT", "/manifests/sha256-", answer(503, &[])),
-        ),
-        (
-            "rate limit as 403",
-            once(
-                "HEAD",
-                "/blobs/",
-                What::Answer(403, vec![], "secondary rate limit"),
-            ),
-        ),
-        ("reset at 1 %", once("PUT", "/blobs/uploads", What::Cut(1))),
-        (
-            "reset at 50 %",
-            once("PUT", "/blobs/uploads", What::Cut(50)),
-        ),
-        (
-            "reset at 99 %",
-            once("PUT", "/blobs/uploads", What::Cut(99)),
-        ),
-        (
-            "reset of several",
-            Fault {
-                times: 3,
-                ..once("PUT", "/blobs/uploads", What::Cut(50))
-            },
-        ),
-        (
-            "answer to a body lost",
-            once("PUT", "/blobs/uploads", What::CutAfter),
-        ),
-        (
-            "answer to opening lost",
-            once("POST", "/blobs/uploads", What::CutAfter),
-        ),
-        (
-            "answer to a manifest lost",
-            once("PUT", "/manifests/", What::CutAfter),
-        ),
-        (
-            "answer to the tag lost",
-            once("PUT", "/manifests/v1", What::CutAfter),
-        ),
-        (
-            "upload session lost",
-            once("PUT", "/blobs/uploads", answer(404, &[])),
-        ),
-        (
-            "part said to be missing",
-            once(
-                "PUT",
-                "/manifests/sha256:",
-                What::Answer(
-                    400,
-                    vec![],
-                    "{\"errors\":[{\"code\":\"MANIFEST_BLOB_UNKNOWN\"}]}",
-                ),
-            ),
-        ),
-    ];
-    for (name, fault) in faults {
-        for (referrers_api, resumes) in [(true, true), (false, false)] {
-            let registry = Registry::start(Behaviour {
-                referrers_api,
-                resumes,
-                ..Behaviour::default()
-            });
-            registry.fault(fault.clone());
-            let ran = sync(
-                &made.user,
-                "hello:v1",
-                &registry.at("app"),
-                &["--no-memory"],
-            );
-            assert_eq!(ran.code, 0, "{name}: {ran:?}");
-            assert_complete(&made, &registry, "app");
-            assert_signed_when_tagged(&made, &registry.take_log());
-        }
-    }
 }
 
 #[test]
