@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use signetfs::oci::Digest;
+use signetfs::oci::{Algorithm, Digest, Hasher};
 use tempfile::TempDir;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// Holds a notation configuration and layouts.
 pub(crate) struct Workshop {
@@ -199,11 +200,49 @@ impl Workshop {
         self.config().join("trustpolicy.json")
     }
 
+    /// Makes a layout of one image with `layers` layers of `size` bytes that look like gzip and do not compress.
+    pub(crate) fn random(&self, name: &str, layers: usize, size: u64) -> PathBuf {
+        let layout = self.folder.path().join(name);
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed.to_le_bytes()
+        };
+        let described: Vec<Value> = (0..layers)
+            .map(|_| {
+                let bytes: Vec<u8> = std::iter::repeat_with(&mut next)
+                    .flatten()
+                    .take(size as usize)
+                    .collect();
+                describe(GZIP, &put(&layout, &bytes), bytes.len())
+            })
+            .collect();
+        let entry = self.described(&layout, 0, &described);
+        finish(&layout, vec![entry]);
+        layout
+    }
+
+    /// Makes a layout of one image with one layer of zeros, which takes no room.
+    pub(crate) fn sparse(&self, name: &str, size: u64) -> PathBuf {
+        let layout = self.folder.path().join(name);
+        fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+        let zeros = vec![0; 1 << 20];
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        for _ in 0..size >> 20 {
+            hasher.update(&zeros);
+        }
+        let digest = hasher.finish();
+        let path = layout.join("blobs/sha256").join(digest.hex());
+        fs::File::create(path).unwrap().set_len(size).unwrap();
+        let layer = describe(GZIP, &digest, size as usize);
+        let entry = self.described(&layout, 0, &[layer]);
+        finish(&layout, vec![entry]);
+        layout
+    }
+
     fn one(&self, layout: &Path, position: usize, layers: &[Vec<u8>]) -> Value {
-        let config = put(
-            layout,
-            format!(r#"{{"architecture":"amd64","os":"linux","position":{position}}}"#).as_bytes(),
-        );
         let layers: Vec<Value> = layers
             .iter()
             .map(|bytes| {
@@ -214,6 +253,14 @@ impl Workshop {
                 )
             })
             .collect();
+        self.described(layout, position, &layers)
+    }
+
+    fn described(&self, layout: &Path, position: usize, layers: &[Value]) -> Value {
+        let config = put(
+            layout,
+            format!(r#"{{"architecture":"amd64","os":"linux","position":{position}}}"#).as_bytes(),
+        );
         let size = fs::metadata(layout.join("blobs/sha256").join(config.hex()))
             .unwrap()
             .len();

@@ -1,4 +1,5 @@
-//! Prints ratios, each taken inside one run: signetfs beside a Go peer on notation-go, `openssl speed`, and the native file system.
+//! Prints ratios, each taken inside one run: signetfs beside a Go peer on notation-go, crane and skopeo, `openssl speed`, and the native
+//! file system.
 //!
 //! `scripts/bench` builds what it needs and runs this. Nothing here is asserted; docs/PERFORMANCE.md records a run.
 #![allow(
@@ -16,6 +17,7 @@
 )]
 
 mod layouts;
+mod sync;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -36,7 +38,7 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let all: [Suite; 7] = [
+    let all: [Suite; 8] = [
         ("verify", verify_one),
         ("sign", sign_one),
         ("thousand", verify_thousand),
@@ -44,6 +46,7 @@ fn main() {
         ("status", read_status),
         ("reads", read_blob),
         ("scale", mount_crowd),
+        ("sync", sync::push),
     ];
     let workshop = Workshop::new(Path::new("/dev/shm"));
     println!(

@@ -1,0 +1,414 @@
+//! Pushing beside crane and skopeo, into distribution v3 on tmpfs: wall time, CPU, memory, requests.
+//!
+//! Hashes are not remembered on tmpfs (a file there tells too little about when it changed, see docs/SECURITY.md), so the layout
+//! whose hashes are remembered is on disk, warm in the page cache; the cold one and the peers' are on tmpfs.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::layouts::Workshop;
+
+const ROUNDS: usize = 5;
+const LAYERS: usize = 20;
+const LAYER_BYTES: u64 = 50 << 20;
+const SMALL_LAYERS: usize = 124;
+const SPARSE_BYTES: u64 = 10 << 30;
+/// From here to there and back takes twice as long.
+const ONE_WAY: Duration = Duration::from_millis(10);
+
+/// Is what one push took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    wall: f64,
+    processor: f64,
+    kibibytes: u64,
+    requests: usize,
+}
+
+/// Is a registry with nothing in it; it and its storage end with the value.
+struct Registry {
+    child: Child,
+    address: String,
+    log: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Registry {
+    fn start() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let config = folder.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:0, secret: x}}\n",
+            folder.path().join("data").display()
+        );
+        fs::write(&config, text).unwrap();
+        let log = folder.path().join("log");
+        let file = File::create(&log).unwrap();
+        let child = Command::new(tool("registry-v3"))
+            .arg("serve")
+            .arg(&config)
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        let mut registry = Self {
+            child,
+            address: String::new(),
+            log,
+            _folder: folder,
+        };
+        while registry.address.is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+            let lines = registry.lines();
+            let listening = lines
+                .iter()
+                .find_map(|line| line.split_once("listening on "));
+            if let Some((_, rest)) = listening {
+                let is_address = |c: &char| c.is_ascii_digit() || matches!(c, '.' | ':');
+                registry.address = rest.chars().take_while(is_address).collect();
+            }
+        }
+        registry
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let file = BufReader::new(File::open(&self.log).unwrap());
+        file.lines().map_while(Result::ok).collect()
+    }
+
+    /// Counts the requests of the access log.
+    fn requests(&self) -> usize {
+        let lines = self.lines();
+        lines
+            .iter()
+            .filter(|line| line.contains(" HTTP/1.1\" "))
+            .count()
+    }
+}
+
+fn tool(name: &str) -> PathBuf {
+    let tools = std::env::var_os("SIGNETFS_TOOLS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools"),
+        PathBuf::from,
+    );
+    match tools.join("bin").join(name) {
+        path if path.exists() => path,
+        _ => PathBuf::from(name),
+    }
+}
+
+/// Runs a command to its end and returns what it took, as time(1) counts.
+fn measured(command: &Command) -> Cost {
+    let mut timed = Command::new("time");
+    timed
+        .args(["-f", "cost %U %S %M"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        timed.env(name, value.unwrap_or_default());
+    }
+    let start = Instant::now();
+    let output = timed.stdout(Stdio::null()).output().unwrap();
+    let wall = start.elapsed().as_secs_f64();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {text}");
+    let line = text
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("cost "));
+    let words: Vec<f64> = line
+        .unwrap()
+        .split(' ')
+        .map(|word| word.parse().unwrap())
+        .collect();
+    Cost {
+        wall,
+        processor: words[0] + words[1],
+        kibibytes: words[2] as u64,
+        requests: 0,
+    }
+}
+
+/// Is one way to push.
+struct Way<'a> {
+    name: &'a str,
+    command: Box<dyn Fn(&str) -> Command + 'a>,
+}
+
+fn signetfs<'a>(
+    name: &'a str,
+    workshop: &'a Workshop,
+    layout: &'a Path,
+    flags: &'a [&'a str],
+) -> Way<'a> {
+    let command = move |host: &str| {
+        let mut command = workshop.signetfs();
+        command
+            .args(["sync", "--plain-http", "--scope", "local/bench"])
+            .args(flags);
+        command.arg(format!("{}:v0", layout.display()));
+        command.arg(format!("{host}/team/app:v0"));
+        command
+    };
+    Way {
+        name,
+        command: Box::new(command),
+    }
+}
+
+/// Returns the ways of others, which take a layout with one image and nothing else.
+fn others(plain: &Path) -> [Way<'_>; 2] {
+    let crane = move |host: &str| {
+        let mut command = Command::new(tool("crane"));
+        command
+            .arg("push")
+            .arg(plain)
+            .arg(format!("{host}/team/app:v0"));
+        command
+    };
+    let skopeo = move |host: &str| {
+        let mut command = Command::new("skopeo");
+        command.args([
+            "copy",
+            "--insecure-policy",
+            "--all",
+            "--dest-tls-verify=false",
+        ]);
+        command.arg(format!("oci:{}:v0", plain.display()));
+        command.arg(format!("docker://{host}/team/app:v0"));
+        command
+    };
+    [
+        Way {
+            name: "crane",
+            command: Box::new(crane),
+        },
+        Way {
+            name: "skopeo",
+            command: Box::new(skopeo),
+        },
+    ]
+}
+
+/// Pushes every way in turn, round after round, each time into an empty registry; returns the medians.
+fn interleaved(ways: &[Way<'_>], delay: Duration) -> Vec<Cost> {
+    let mut costs: Vec<Vec<Cost>> = ways.iter().map(|_| Vec::new()).collect();
+    for _ in 0..ROUNDS {
+        for (way, costs) in ways.iter().zip(&mut costs) {
+            let registry = Registry::start();
+            let host = match delay {
+                Duration::ZERO => registry.address.clone(),
+                _ => delayed(&registry.address, delay),
+            };
+            let cost = measured(&(way.command)(&host));
+            costs.push(Cost {
+                requests: registry.requests(),
+                ..cost
+            });
+        }
+    }
+    costs.iter().map(|costs| median(costs)).collect()
+}
+
+fn median(costs: &[Cost]) -> Cost {
+    let middle = |value: &dyn Fn(&Cost) -> f64| {
+        let mut values: Vec<f64> = costs.iter().map(value).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    Cost {
+        wall: middle(&|cost| cost.wall),
+        processor: middle(&|cost| cost.processor),
+        kibibytes: middle(&|cost| cost.kibibytes as f64) as u64,
+        requests: middle(&|cost| cost.requests as f64) as usize,
+    }
+}
+
+fn print(name: &str, cost: &Cost) {
+    println!(
+        "  {name}: {:.2} s, CPU {:.2} s, {:.1} MiB, {} requests",
+        cost.wall,
+        cost.processor,
+        cost.kibibytes as f64 / 1024.0,
+        cost.requests
+    );
+}
+
+/// Runs the suite.
+pub(crate) fn push(workshop: &Workshop) {
+    let on_disk = Workshop::new(Path::new("/var/tmp"));
+    large(workshop, &on_disk);
+    small(&on_disk);
+    sparse(&on_disk);
+}
+
+fn large(workshop: &Workshop, on_disk: &Workshop) {
+    let plain = workshop.random("plain", LAYERS, LAYER_BYTES);
+    let signed = workshop.copy(&plain);
+    workshop.sign(&signed, "rsa");
+    let kept = on_disk.random("warm", LAYERS, LAYER_BYTES);
+    on_disk.sign(&kept, "rsa");
+    remember(on_disk, &kept);
+    let [crane, skopeo] = others(&plain);
+    let ways = [
+        signetfs("remembered", on_disk, &kept, &[]),
+        signetfs("cold", workshop, &signed, &["--no-memory"]),
+        crane,
+        skopeo,
+    ];
+    println!(
+        "push of {LAYERS} x {} MiB to distribution v3 on tmpfs, medians of {ROUNDS}:",
+        LAYER_BYTES >> 20
+    );
+    let costs = interleaved(&ways, Duration::ZERO);
+    for (way, cost) in ways.iter().zip(&costs) {
+        print(way.name, cost);
+    }
+    let (warm, cold, crane, skopeo) = (costs[0], costs[1], costs[2], costs[3]);
+    println!(
+        "  remembered / crane {:.2}, goal <= 1.1; / skopeo {:.2}, goal <= 0.35; cold / crane {:.2}, goal <= 1.5",
+        warm.wall / crane.wall,
+        warm.wall / skopeo.wall,
+        cold.wall / crane.wall
+    );
+    println!(
+        "  CPU remembered {:.2} s, goal <= 0.4; cold {:.2} s, goal <= 1.3; memory {:.1} and {:.1} MiB, goal <= 12",
+        warm.processor,
+        cold.processor,
+        warm.kibibytes as f64 / 1024.0,
+        cold.kibibytes as f64 / 1024.0
+    );
+    for layout in [&plain, &signed] {
+        fs::remove_dir_all(layout).unwrap();
+    }
+}
+
+/// Has the hashes of a layout remembered: they are when they are older than the clock of the file system is coarse.
+fn remember(workshop: &Workshop, layout: &Path) {
+    let reference = format!("{}:v0", layout.display());
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_secs(3));
+        let mut verify = workshop.signetfs();
+        verify.args(["verify", "--scope", "local/bench", &reference]);
+        assert!(
+            verify
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+fn small(workshop: &Workshop) {
+    let plain = workshop.random("small-plain", SMALL_LAYERS, 3000);
+    let signed = workshop.copy(&plain);
+    workshop.sign(&signed, "rsa");
+    remember(workshop, &signed);
+    let [crane, skopeo] = others(&plain);
+    let ways = [signetfs("signetfs", workshop, &signed, &[]), crane, skopeo];
+    println!(
+        "push of {} small blobs, {} ms there and back, medians of {ROUNDS}:",
+        SMALL_LAYERS + 1,
+        2 * ONE_WAY.as_millis()
+    );
+    let costs = interleaved(&ways, ONE_WAY);
+    for (way, cost) in ways.iter().zip(&costs) {
+        print(way.name, cost);
+    }
+    println!(
+        "  goal <= 1.5 s and <= 3 requests a blob ({:.2}, those of manifests, referrers and tags among them)",
+        costs[0].requests as f64 / (SMALL_LAYERS + 1) as f64
+    );
+    let registry = Registry::start();
+    let (host, way) = (delayed(&registry.address, ONE_WAY), &ways[0]);
+    measured(&(way.command)(&host));
+    let before = registry.requests();
+    let again = measured(&(way.command)(&host));
+    println!(
+        "  unchanged: {:.2} s, {} requests, goal <= 3 and one for the subject",
+        again.wall,
+        registry.requests() - before
+    );
+}
+
+fn sparse(workshop: &Workshop) {
+    let layout = workshop.sparse("sparse", SPARSE_BYTES);
+    let registry = Registry::start();
+    let way = signetfs(
+        "cold",
+        workshop,
+        &layout,
+        &["--no-memory", "--allow", "unsigned"],
+    );
+    let cost = measured(&(way.command)(&registry.address));
+    println!(
+        "push of one sparse blob of {} GiB, hashed while sent:",
+        SPARSE_BYTES >> 30
+    );
+    print("signetfs", &cost);
+    println!(
+        "  memory {:.1} MiB, goal <= 12",
+        cost.kibibytes as f64 / 1024.0
+    );
+}
+
+/// Starts a proxy that lets bytes pass after a delay, in both directions, and returns its address. It ends with the program.
+fn delayed(address: &str, delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().to_string();
+    let address = address.to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(&address) else {
+                return;
+            };
+            for stream in [&client, &server] {
+                let _ = stream.set_nodelay(true);
+            }
+            let copies = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            carry(client, server, delay);
+            carry(copies.1, copies.0, delay);
+        }
+    });
+    own
+}
+
+/// Carries bytes one way: read at once, written when they are old enough.
+fn carry(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+    let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            if sender
+                .send((Instant::now() + delay, buffer[..read].to_vec()))
+                .is_err()
+            {
+                return;
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        for (due, bytes) in receiver {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    });
+}
