@@ -12,6 +12,7 @@
 
 mod backup;
 mod cli;
+mod fsck;
 mod hostile;
 mod interop;
 mod life;
@@ -24,6 +25,7 @@ mod signing;
 mod stress;
 mod support;
 mod sync;
+mod tars;
 mod tidy;
 mod transcripts;
 mod vectors;

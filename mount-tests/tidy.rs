@@ -317,6 +317,24 @@ fn scripts_stay_short() {
 }
 
 #[test]
+fn every_module_of_tests_is_run() {
+    let modules = fs::read_to_string(root().join("mount-tests/main.rs")).unwrap();
+    let script = fs::read_to_string(root().join("scripts/test")).unwrap();
+    let words: Vec<&str> = script
+        .lines()
+        .filter(|line| line.starts_with("for name in "))
+        .flat_map(|line| line.split([' ', ';']))
+        .collect();
+    let missing: Vec<String> = modules
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .filter(|module| *module != "support" && !words.contains(module))
+        .map(str::to_owned)
+        .collect();
+    assert_none("modules of tests that scripts/test does not run", &missing);
+}
+
+#[test]
 fn top_level_holds_nothing_else() {
     let listed = Command::new("git")
         .args(["ls-files"])

@@ -7,6 +7,7 @@ pub mod duration;
 pub mod exit;
 pub mod export;
 pub mod flags;
+pub mod fsck;
 mod hints;
 pub mod inspect;
 pub mod key;
@@ -59,6 +60,8 @@ enum Command {
     Export(export::Arguments),
     /// Push images with their signatures to a registry
     Sync(Box<sync::Arguments>),
+    /// Check every blob of a layout, and name what is left over or wrong
+    Fsck(fsck::Arguments),
     /// Log in to a registry
     Login(Box<login::Arguments>),
     /// Forget the credentials for a registry
@@ -114,6 +117,7 @@ fn dispatch(parsed: &CommandLine) -> Result<Answer, Failure> {
         Command::Inspect(arguments) => inspect::run(arguments, global),
         Command::Export(arguments) => export::run(arguments, global),
         Command::Sync(arguments) => sync::run(arguments, global),
+        Command::Fsck(arguments) => fsck::run(arguments, global),
         Command::Login(arguments) => login::run(arguments, global),
         Command::Logout(arguments) => login::run_logout(arguments, global),
         Command::Cert(command) => cert::run(command, global),

@@ -91,6 +91,8 @@ pub struct Listing {
     pub extras: Vec<Extra>,
     /// Fifos, sockets, devices and symlinks in place of layout files: hidden, counted.
     pub hidden: usize,
+    /// The paths of those, the first [`Listing::IRREGULAR_MAX`] of them.
+    pub irregular: Vec<PathBuf>,
     /// Names of writers in progress or left over (docs/SEMANTICS.md): not shown.
     pub leftovers: Vec<PathBuf>,
     /// What an overlay holds that is no part of the layout.
@@ -106,6 +108,19 @@ pub struct Ignored {
     pub digest: Option<Digest>,
     /// Why it is not shown.
     pub problem: String,
+}
+
+impl Listing {
+    /// Paths of hidden entries that are kept.
+    pub const IRREGULAR_MAX: usize = 1000;
+
+    /// Counts an entry that is hidden.
+    pub(super) fn hide(&mut self, path: &std::path::Path) {
+        self.hidden += 1;
+        if self.irregular.len() < Self::IRREGULAR_MAX {
+            self.irregular.push(path.to_owned());
+        }
+    }
 }
 
 /// Says why a layout cannot be read or written.

@@ -29,7 +29,7 @@ pub(super) fn list(root: &Folder) -> Result<Listing, SourceError> {
                 listing.oci_layout = Some(FileFacts::from(&stat));
             }
             ("blobs", Some(stat)) if stat.kind == Kind::Folder => list_blobs(root, &mut listing)?,
-            (_, Some(_)) => listing.hidden += 1,
+            (_, Some(_)) => listing.hide(Path::new(name)),
         }
     }
     list_extras(root, &mut listing)?;
@@ -91,7 +91,7 @@ fn list_blobs(root: &Folder, listing: &mut Listing) -> Result<(), SourceError> {
                 add_extra(root, &below, &stat, listing)?;
             }
             (Kind::Folder | Kind::File, _) => listing.leftovers.push(below),
-            (Kind::Link | Kind::Other, _) => listing.hidden += 1,
+            (Kind::Link | Kind::Other, _) => listing.hide(&below),
         }
     }
     Ok(())
@@ -120,7 +120,7 @@ fn list_algorithm(
                 digest,
                 facts: FileFacts::from(&stat),
             }),
-            Some(_) => listing.hidden += 1,
+            Some(_) => listing.hide(&shown.join(&name)),
             None => {}
         }
     }
@@ -150,7 +150,7 @@ fn add_extra(
             },
             Kind::Folder if path.components().count() <= EXTRAS_DEPTH_MAX => ExtraKind::Directory,
             Kind::Folder | Kind::Other => {
-                listing.hidden += 1;
+                listing.hide(&path);
                 continue;
             }
         };

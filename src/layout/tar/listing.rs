@@ -128,9 +128,9 @@ fn add(archive: &Archive, path: &Path, placed: &Placed, listing: &mut Listing) {
                 kind,
                 facts,
             }),
-            None => listing.hidden += 1,
+            None => listing.hide(path),
         },
-        _ => listing.hidden += 1,
+        _ => listing.hide(path),
     }
 }
 

@@ -223,6 +223,18 @@ impl Scanner<'_> {
             .ok_or_else(|| self.refuse(format!("a header has more than {PAX_BYTES_MAX} bytes")))?;
         let start = self.position;
         self.skip(size)?;
+        // Of these, some readers take the padding too.
+        let padded = length.next_multiple_of(BLOCK_BYTES);
+        let mut bytes = self.read_range(start, padded)?;
+        let is_padding = |rest: &[u8]| rest.iter().all(|byte| *byte == 0);
+        if !bytes.get(length..).is_some_and(is_padding) {
+            return Err(self.refuse("the padding of a header's content is not zero"));
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    fn read_range(&self, start: u64, length: usize) -> Result<Vec<u8>, ScanError> {
         let in_window = start.checked_sub(self.window_start).and_then(|start| {
             self.window
                 .get(usize::try_from(start).ok()?..)?

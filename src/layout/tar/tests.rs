@@ -669,6 +669,24 @@ fn refuses_headers_before_headers_that_readers_understand_differently() {
         ),
         (
             layout()
+                .block(&header("L", b'L', 3))
+                .content(b"docs/a\0")
+                .file("z", b"")
+                .end(),
+            "padding of a header's content",
+            1024,
+        ),
+        (
+            layout()
+                .block(&header("x", b'x', 10))
+                .content(b"10 path=x\n10 path=y\n")
+                .file("z", b"")
+                .end(),
+            "padding of a header's content",
+            1024,
+        ),
+        (
+            layout()
                 .member("x", b'g', b"10 path=x\n")
                 .file("z", b"")
                 .end(),
