@@ -118,8 +118,8 @@ impl Source for Union {
         let Some(held) = &view.overlay else {
             return Ok(listing);
         };
-        // The overlay is hostile like any layout; one that cannot be listed shows nothing.
-        let added = held.directory.listing().unwrap_or_default();
+        // Not left out where it fails: a copy of what is shown would lack what was judged.
+        let added = held.directory.listing()?;
         let place = self.overlay.path();
         listing
             .leftovers
