@@ -65,6 +65,11 @@ impl Directory {
         })
     }
 
+    /// Returns whether something is in the place of the index.
+    pub(super) fn has_index(&self) -> Result<bool, SourceError> {
+        Ok(self.held().folder.stat_at(Path::new(INDEX))?.is_some())
+    }
+
     /// Returns the directory that the path names now.
     fn root(&self) -> Result<Arc<Root>, SourceError> {
         let held = self.held();

@@ -175,9 +175,9 @@ impl Overlay {
 
     /// Returns a folder as an overlay where it has an index.
     fn usable(&self, held: &Arc<Held>) -> Present {
-        match held.directory.file(Path::new("index.json")) {
-            Ok(None) => Present::Nothing,
-            Ok(Some(_)) => Present::Folder(Arc::clone(held)),
+        match held.directory.has_index() {
+            Ok(false) => Present::Nothing,
+            Ok(true) => Present::Folder(Arc::clone(held)),
             Err(error) => Present::Unusable(error.to_string()),
         }
     }

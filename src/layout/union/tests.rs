@@ -221,6 +221,34 @@ fn an_overlay_that_cannot_be_understood_adds_nothing() {
 }
 
 #[test]
+fn an_overlay_without_a_regular_index_adds_nothing() {
+    let scene = Scene::new();
+    scene.union().commit(&scene.addition("one")).unwrap();
+    let index = scene.place().join("index.json");
+    let elsewhere = scene.folder.path().join("index.json");
+    fs::rename(&index, &elsewhere).unwrap();
+    let makers: [&dyn Fn(); 3] = [
+        &|| symlink(&elsewhere, &index).unwrap(),
+        &|| fs::create_dir(&index).unwrap(),
+        &|| {
+            let made = std::process::Command::new("mkfifo").arg(&index).status();
+            assert!(made.unwrap().success());
+        },
+    ];
+    for make in makers {
+        make();
+        assert_eq!(*scene.union().index().unwrap().bytes, *scene.index());
+        assert_eq!(scene.problems(), ["index.json is not a regular file"]);
+        assert!(scene.union().commit(&scene.addition("two")).is_err());
+        fs::remove_file(&index)
+            .or_else(|_| fs::remove_dir(&index))
+            .unwrap();
+    }
+    fs::rename(&elsewhere, &index).unwrap();
+    assert_eq!(entries(&scene.union()).len(), 2);
+}
+
+#[test]
 fn a_base_that_was_built_again_is_not_shadowed() {
     let scene = Scene::new();
     let union = scene.union();
