@@ -90,7 +90,7 @@ fn sound() -> Vec<Named> {
         ),
         (
             "a symlink that leads out",
-            Builder::layout().link("docs", b'2', "/tmp").end(),
+            Builder::layout().link("docs", b'2', "/nonexistent").end(),
         ),
         (
             "the same file twice",
@@ -197,7 +197,7 @@ fn refused() -> Vec<Named> {
         (
             "a file below a symlink",
             layout()
-                .link("docs", b'2', "/tmp")
+                .link("docs", b'2', "/nonexistent")
                 .file("docs/a", b"foo")
                 .end(),
         ),

@@ -17,6 +17,9 @@ import os, sys, tarfile
 def patient(path, flags):
     # A fifo of the same name that was extracted before has no reader.
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
+# These follow symlinks, out of the target too, and only names and bytes are compared.
+for attribute in "chmod", "chown", "utime":
+    setattr(tarfile.TarFile, attribute, lambda *given: None)
 tarfile.bltn_open = lambda path, mode: open(path, mode, opener=patient)
 for path in sys.argv[1:]:
     target = path + ".python"
