@@ -66,6 +66,8 @@ pub(crate) struct Behaviour {
     pub(crate) patch_status: u16,
     /// Whether the tag `sha256-HEX` is answered with the manifest of that digest.
     pub(crate) takes_tags_for_digests: bool,
+    /// Whether a subject has to be there before what refers to it.
+    pub(crate) wants_subjects: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +119,7 @@ impl Default for Behaviour {
             names_are_unknown: false,
             patch_status: 202,
             takes_tags_for_digests: false,
+            wants_subjects: false,
         }
     }
 }

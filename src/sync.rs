@@ -1,9 +1,10 @@
 //! Pushing an image with everything that belongs to it, so that no signature is lost and nothing unsigned is ever visible.
 //!
-//! The order is the promise: blobs, manifests by digest (subjects before referrers), referrers made discoverable and read back,
-//! tags last. A run that ends anywhere before its last step leaves nothing visible, and the next run goes on from there.
+//! The order is the promise: blobs, manifests by digest (subjects before referrers, unless those go `ahead`), referrers made
+//! discoverable and read back, tags last. A run that ends anywhere before its last step leaves nothing visible, and the next run goes on from there.
 //! Not here: the verdict (`audit` makes the report, this takes it [`Admitted`](crate::report::Admitted)), and the protocol (`registry`).
 
+mod ahead;
 pub mod compare;
 pub mod content;
 pub mod discover;

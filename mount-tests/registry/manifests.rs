@@ -66,6 +66,12 @@ impl Request<'_> {
         if let Some(part) = repository.missing_part(document) {
             return Some(Reply { body: json!({"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "unknown", "detail": part}]}).to_string().into_bytes(), ..Reply::new(400) });
         }
+        let subject = document["subject"]["digest"].as_str();
+        if self.behaviour.wants_subjects
+            && subject.is_some_and(|subject| !repository.manifests.contains_key(subject))
+        {
+            return Some(Reply::error(404, "MANIFEST_UNKNOWN"));
+        }
         let present = repository.tags.get(self.rest);
         let wanted = self.head.header("if-match");
         if let (true, Some(wanted)) = (self.behaviour.arbitrates, wanted)

@@ -160,3 +160,32 @@ fn memory_does_not_grow_with_a_blob() {
         );
     }
 }
+
+#[test]
+fn signatures_go_ahead_where_their_list_has_to_be_looked_at_again() {
+    let made = signed_with(|user| many(user, 20));
+    let registry = Registry::start(Behaviour {
+        referrers_api: false,
+        ..Behaviour::default()
+    });
+    let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.json()["referrers"]["tagWrites"], 1, "{ran:?}");
+    assert_complete(&made, &registry, "app");
+    let log = registry.take_log();
+    let position = |method: &str, part: &str| {
+        log.iter()
+            .position(|entry| entry.method == method && entry.target.contains(part))
+            .unwrap()
+    };
+    let listed = position("PUT", "/manifests/sha256-");
+    let layer = position("PUT", made.image.layers[0].trim_start_matches("sha256:"));
+    assert!(listed < layer, "{listed} {layer}: {log:#?}");
+    // And the list is read again between the image and its tag.
+    let image = position("PUT", &format!("/manifests/{}", made.image.digest));
+    let tag = position("PUT", "/manifests/v1");
+    let is_look = |entry: &crate::registry::Logged| {
+        entry.method == "GET" && entry.target.contains("/manifests/sha256-")
+    };
+    assert!(log[image..tag].iter().any(is_look), "{log:#?}");
+}

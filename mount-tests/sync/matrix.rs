@@ -5,7 +5,7 @@ use super::{assert_complete, assert_signed_when_tagged, signed, sync};
 use crate::registry::{Behaviour, Fault, Login, Registry, What};
 
 /// The rows: what goes wrong, the file of its test, its test.
-const MATRIX: [(&str, &str, &str); 52] = [
+const MATRIX: [(&str, &str, &str); 53] = [
     (
         "429 with seconds",
         "matrix.rs",
@@ -245,6 +245,11 @@ const MATRIX: [(&str, &str, &str); 52] = [
         "other writers of the referrers tag",
         "race.rs",
         "success_means_the_signature_is_listed",
+    ),
+    (
+        "subject that has to be there first",
+        "matrix.rs",
+        "referrers_wait_where_subjects_have_to_be_there",
     ),
 ];
 
@@ -615,4 +620,21 @@ fn a_missing_place_is_refused() {
     let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
     assert!(ran.error(31).contains("no place to upload to"), "{ran:?}");
     assert!(registry.repository("app").tags.is_empty());
+}
+
+#[test]
+fn referrers_wait_where_subjects_have_to_be_there() {
+    for referrers_api in [true, false] {
+        for made in [signed(), super::signed_buildx()] {
+            let registry = Registry::start(Behaviour {
+                referrers_api,
+                wants_subjects: true,
+                ..Behaviour::default()
+            });
+            let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            assert_complete(&made, &registry, "app");
+            assert_signed_when_tagged(&made, &registry.take_log());
+        }
+    }
 }

@@ -67,6 +67,12 @@ impl Registry {
         Ok(Listing::Tag(self.referrers_tag(subject)?))
     }
 
+    /// Returns whether the registry is known to have no referrers API.
+    #[must_use]
+    pub fn lists_by_tag_only(&self) -> bool {
+        self.features().referrers_api == Some(false)
+    }
+
     /// Asks the API; `None` where the registry has none.
     fn referrers_by_api(&self, subject: &Digest) -> Result<Option<Vec<Value>>, RegistryError> {
         let doing = format!(

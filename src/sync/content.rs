@@ -79,30 +79,31 @@ pub(super) fn needed<'a>(plan: &'a Plan, present: &HashSet<Digest>) -> Vec<&'a D
         .collect()
 }
 
+/// Is where each blob is in the layout, if it is.
+pub(super) type Places<'a> = HashMap<&'a Digest, Option<Blob>>;
+
+/// Finds all blobs; what does not even have the right size is found before anything is sent.
+pub(super) fn locate_all<'a>(
+    push: &Push<'_>,
+    blobs: &[&'a Descriptor],
+) -> Result<Places<'a>, SyncError> {
+    blobs
+        .iter()
+        .map(|descriptor| Ok((&descriptor.digest, locate(push, descriptor)?)))
+        .collect()
+}
+
 /// Sends the blobs that the registry lacks.
 pub(super) fn send_blobs(
     push: &Push<'_>,
     blobs: Vec<&Descriptor>,
+    places: &Places<'_>,
     progress: &Stoppable<'_>,
 ) -> Result<Tally, SyncError> {
-    // What does not even have the right size is found before anything is sent.
-    let mut found: HashMap<&Digest, Option<Blob>> = HashMap::new();
-    for descriptor in &blobs {
-        found.insert(&descriptor.digest, locate(push, descriptor)?);
-    }
-    let results = pool::run(
-        blobs.clone(),
-        push.jobs,
-        progress,
-        &|descriptor: &&Descriptor| {
-            send_blob(
-                push,
-                descriptor,
-                found.get(&descriptor.digest).and_then(Option::as_ref),
-                progress,
-            )
-        },
-    )?;
+    let results = pool::run(blobs, push.jobs, progress, &|descriptor: &&Descriptor| {
+        let blob = places.get(&descriptor.digest).and_then(Option::as_ref);
+        send_blob(push, descriptor, blob, progress)
+    })?;
     Ok(results.into_iter().fold(Tally::default(), Tally::plus))
 }
 
@@ -181,22 +182,13 @@ fn send_blob(
     })
 }
 
-/// Puts the manifests that the registry lacks by digest, round after round.
+/// Puts manifests by digest, round after round.
 pub(super) fn send_manifests(
     push: &Push<'_>,
-    present: &HashSet<Digest>,
+    mut rest: Vec<&PlannedManifest>,
     progress: &Stoppable<'_>,
 ) -> Result<Tally, SyncError> {
-    let mut rest: Vec<&PlannedManifest> = push
-        .plan
-        .manifests
-        .iter()
-        .filter(|manifest| !present.contains(&manifest.digest))
-        .collect();
-    let mut tally = Tally {
-        present: push.plan.manifests.len().saturating_sub(rest.len()),
-        ..Tally::default()
-    };
+    let mut tally = Tally::default();
     while let Some(round) = rest.first().map(|manifest| manifest.round) {
         let (now, later): (Vec<_>, Vec<_>) = rest
             .into_iter()

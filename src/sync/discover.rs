@@ -33,6 +33,8 @@ pub(super) struct Discovery {
     pub writes: usize,
     /// The longest time between reading a tag and having written it.
     slowest: Duration,
+    /// When a tag was written last.
+    last_write: Option<Instant>,
 }
 
 /// Makes every referrer of the plan discoverable.
@@ -57,14 +59,16 @@ pub(super) fn look_again(push: &Push<'_>, discovery: &mut Discovery) -> Result<(
         return Ok(());
     }
     'rounds: for _ in 0..LATE_ROUNDS {
-        for pause in LATE_PAUSES {
-            // A slow registry gives other writers more time between their reading and their writing.
-            thread::sleep(jittered(
-                pause
-                    .max(discovery.slowest.saturating_mul(2))
-                    .saturating_mul(4)
-                    / 3,
-            ));
+        let mut waits = late_waits(discovery).into_iter().peekable();
+        while let Some(wait) = waits.next() {
+            let passed = discovery
+                .last_write
+                .map_or(Duration::ZERO, |at| at.elapsed());
+            // Where the next look is due too, it sees whatever this one would.
+            if waits.peek().is_some_and(|next| *next <= passed) {
+                continue;
+            }
+            thread::sleep(wait.saturating_sub(passed));
             if repair(push, discovery)? {
                 continue 'rounds;
             }
@@ -88,6 +92,20 @@ pub(super) fn look_again(push: &Push<'_>, discovery: &mut Discovery) -> Result<(
         problem: "other writers keep removing it from the referrers tag".to_owned(),
         source: None,
     })))
+}
+
+/// Returns how long after the last write the looks are due.
+fn late_waits(discovery: &Discovery) -> Vec<Duration> {
+    let mut due = Duration::ZERO;
+    LATE_PAUSES
+        .iter()
+        .map(|pause| {
+            // A slow registry gives other writers more time between their reading and their writing.
+            let pause = (*pause).max(discovery.slowest.saturating_mul(2));
+            due = due.saturating_add(jittered(pause.saturating_mul(4) / 3));
+            due
+        })
+        .collect()
 }
 
 /// Writes again what is gone; returns whether anything was.
@@ -175,6 +193,7 @@ fn write_tag(
         }
         discovery.writes = discovery.writes.saturating_add(1);
         discovery.slowest = discovery.slowest.max(started.elapsed());
+        discovery.last_write = Some(Instant::now());
         if attempt > 1 {
             thread::sleep(jittered(
                 Duration::from_millis(10).saturating_mul(attempt.min(10)),

@@ -8,6 +8,7 @@ use crate::oci::Digest;
 use crate::registry::RegistryError;
 
 use super::plan::PlanError;
+use super::pool::Cancelled;
 
 /// Says why a push did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -88,5 +89,14 @@ pub struct Undiscovered {
 impl From<RegistryError> for SyncError {
     fn from(error: RegistryError) -> Self {
         Self::Registry(Box::new(error))
+    }
+}
+
+impl From<Cancelled> for SyncError {
+    fn from(_: Cancelled) -> Self {
+        RegistryError::Cancelled {
+            doing: "sending what the registry lacks".to_owned(),
+        }
+        .into()
     }
 }

@@ -57,10 +57,14 @@ pub trait Weighed {
     fn bytes(&self) -> u64;
 }
 
+/// Is the news that work was given up before all of it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled;
+
 /// Works through `items` on up to `jobs` threads (and more for small items); results in no particular order.
 ///
 /// # Errors
-/// Returns the first error; work not yet begun is left undone.
+/// Returns the first error; work not yet begun is left undone, which is never a success.
 pub fn run<T, R, E>(
     mut items: Vec<T>,
     jobs: usize,
@@ -70,7 +74,7 @@ pub fn run<T, R, E>(
 where
     T: Weighed + Send,
     R: Send,
-    E: Send,
+    E: Send + From<Cancelled>,
 {
     items.sort_by_key(|item| std::cmp::Reverse(item.bytes()));
     let small = items
@@ -111,9 +115,11 @@ where
         }
         worker(Lane::Any);
     });
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        None if results.len() < count => Err(Cancelled.into()),
+        None => Ok(results),
     }
 }
 
@@ -147,6 +153,24 @@ mod tests {
         }
     }
 
+    impl From<Cancelled> for &str {
+        fn from(_: Cancelled) -> Self {
+            "cancelled"
+        }
+    }
+
+    #[test]
+    fn work_left_undone_is_no_success() {
+        let stopped = Stoppable::new(&NoProgress);
+        stopped.stop();
+        let result = run(vec![1], 4, &stopped, &|_: &u64| Ok::<(), &str>(()));
+        assert_eq!(result, Err("cancelled"));
+        assert_eq!(
+            run(vec![], 4, &stopped, &|_: &u64| Ok::<(), &str>(())),
+            Ok(vec![])
+        );
+    }
+
     #[test]
     fn does_everything_once() {
         let items: Vec<u64> = (0..100).chain([5 << 20, 6 << 20]).collect();
@@ -155,7 +179,7 @@ mod tests {
                 items.clone(),
                 jobs,
                 &Stoppable::new(&NoProgress),
-                &|item: &u64| Ok::<u64, ()>(*item),
+                &|item: &u64| Ok::<u64, &str>(*item),
             )
             .unwrap();
             done.sort_unstable();

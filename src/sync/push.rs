@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::ahead;
 use super::content;
-use super::discover;
+use super::discover::{self, Discovery};
 use super::error::SyncError;
 use super::plan::Plan;
 use super::pool::Stoppable;
@@ -110,15 +111,7 @@ pub fn push(push: &Push<'_>, progress: &dyn Progress) -> Result<Outcome, SyncErr
         outcome.counts = push.registry.counts();
         return Ok(outcome);
     }
-    let present = content::present(push, &present_roots, &progress)?;
-    let needed = content::needed(push.plan, &present);
-    progress.expect(needed.iter().map(|blob| blob.size).sum());
-    outcome.blobs.present = push.plan.blobs.len().saturating_sub(needed.len());
-    outcome.blobs = outcome
-        .blobs
-        .plus(content::send_blobs(push, needed, &progress)?);
-    outcome.manifests = content::send_manifests(push, &present, &progress)?;
-    let mut discovery = discover::ensure_all(push)?;
+    let mut discovery = send_all(push, &present_roots, (&mut outcome, &progress))?;
     discover::look_again(push, &mut discovery)?;
     outcome.tags_set = tags::set(push, &before)?;
     // The time that setting the tags took is one more chance to see a lost entry.
@@ -129,6 +122,53 @@ pub fn push(push: &Push<'_>, progress: &dyn Progress) -> Result<Outcome, SyncErr
     outcome.tag_writes = discovery.writes;
     outcome.counts = push.registry.counts();
     Ok(outcome)
+}
+
+/// Sends what the registry lacks, and makes what refers to it discoverable.
+fn send_all(
+    push: &Push<'_>,
+    roots: &HashSet<Digest>,
+    (outcome, progress): (&mut Outcome, &Stoppable<'_>),
+) -> Result<Discovery, SyncError> {
+    let mut present = content::present(push, roots, progress)?;
+    let mut needed = content::needed(push.plan, &present);
+    progress.expect(needed.iter().map(|blob| blob.size).sum());
+    outcome.blobs.present = push.plan.blobs.len().saturating_sub(needed.len());
+    outcome.manifests.present = push
+        .plan
+        .manifests
+        .iter()
+        .filter(|manifest| present.contains(&manifest.digest))
+        .count();
+    let places = content::locate_all(push, &needed)?;
+    let ahead = match needed.is_empty() {
+        true => None,
+        false => ahead::send(push, &present, (&places, progress))?,
+    };
+    if let Some(ahead) = &ahead {
+        let (blobs, manifests) = ahead.tallies;
+        outcome.blobs = outcome.blobs.plus(blobs);
+        outcome.manifests = outcome.manifests.plus(manifests);
+        present.extend(ahead.manifests.iter().cloned());
+        needed.retain(|blob| !ahead.blobs.contains(&blob.digest));
+    }
+    outcome.blobs = outcome
+        .blobs
+        .plus(content::send_blobs(push, needed, &places, progress)?);
+    let rest = push
+        .plan
+        .manifests
+        .iter()
+        .filter(|manifest| !present.contains(&manifest.digest))
+        .collect();
+    outcome.manifests = outcome
+        .manifests
+        .plus(content::send_manifests(push, rest, progress)?);
+    match ahead {
+        // The look before the tags reads every list that was written.
+        Some(ahead) if ahead.discovery.writes > 0 => Ok(ahead.discovery),
+        _ => discover::ensure_all(push),
+    }
 }
 
 /// Returns the roots that the registry has; a tag that names one already answers for it.

@@ -1,0 +1,126 @@
+//! Referrers that go ahead of their image, where only the referrers tag lists them.
+//!
+//! That tag has to be looked at again some time after it was written (`discover`). Written first, it has been there long enough by
+//! the time the layers have arrived, and nobody waits. The specification lets a subject come later; what a registry refuses
+//! goes in the usual order. <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests-with-subject>
+
+use std::collections::HashSet;
+
+use super::content::{self, Places};
+use super::discover::{self, Discovery};
+use super::error::SyncError;
+use super::plan::{Plan, PlannedManifest};
+use super::pool::Stoppable;
+use super::push::{Push, Tally};
+use crate::oci::{Descriptor, Digest};
+use crate::registry::RegistryError;
+use crate::registry::referrers::Listing;
+
+/// Bytes of blobs up to which referrers go ahead: larger ones would make the image wait instead.
+const AHEAD_BYTES_MAX: u64 = 1 << 20;
+
+/// Is what went ahead.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// The manifests that are there now.
+    pub manifests: HashSet<Digest>,
+    /// The blobs that are there now.
+    pub blobs: HashSet<Digest>,
+    /// What became of blobs and of manifests.
+    pub tallies: (Tally, Tally),
+    /// What is listed now.
+    pub discovery: Discovery,
+}
+
+/// Sends what refers to the images and lists it, where that saves waiting; `None` where nothing went ahead.
+pub(super) fn send(
+    push: &Push<'_>,
+    present: &HashSet<Digest>,
+    means: (&Places<'_>, &Stoppable<'_>),
+) -> Result<Option<Ahead>, SyncError> {
+    let plan = push.plan;
+    let Some(subject) = plan.referrers.keys().next() else {
+        return Ok(None);
+    };
+    let manifests = referring(plan);
+    let blobs = blobs(plan, &manifests, present);
+    let bytes: u64 = blobs.iter().map(|blob| blob.size).sum();
+    let is_by_tag = bytes <= AHEAD_BYTES_MAX
+        && matches!(push.registry.referrers(subject)?, Listing::Tag(_))
+        && push.registry.lists_by_tag_only();
+    if !is_by_tag {
+        return Ok(None);
+    }
+    // A refusal here ends this attempt and not the push.
+    let (places, progress) = means;
+    let own = Stoppable::new(progress);
+    match send_now(push, (&manifests, blobs), present, (places, &own)) {
+        Ok(ahead) => Ok(Some(ahead)),
+        Err(SyncError::Registry(error)) if is_refusal(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_refusal(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Refused { .. } | RegistryError::Denied { .. }
+    )
+}
+
+fn send_now(
+    push: &Push<'_>,
+    (manifests, blobs): (&HashSet<Digest>, Vec<&Descriptor>),
+    present: &HashSet<Digest>,
+    (places, progress): (&Places<'_>, &Stoppable<'_>),
+) -> Result<Ahead, SyncError> {
+    let sent: HashSet<Digest> = blobs.iter().map(|blob| blob.digest.clone()).collect();
+    let of_blobs = content::send_blobs(push, blobs, places, progress)?;
+    let chosen = push
+        .plan
+        .manifests
+        .iter()
+        .filter(|manifest| manifests.contains(&manifest.digest))
+        .filter(|manifest| !present.contains(&manifest.digest))
+        .collect();
+    let of_manifests = content::send_manifests(push, chosen, progress)?;
+    Ok(Ahead {
+        manifests: manifests.clone(),
+        blobs: sent,
+        tallies: (of_blobs, of_manifests),
+        discovery: discover::ensure_all(push)?,
+    })
+}
+
+/// Returns the manifests that are listed as referrers, and the children of those that are indexes.
+fn referring(plan: &Plan) -> HashSet<Digest> {
+    let entries = plan.referrers.values().flatten();
+    let mut found: HashSet<Digest> = entries.map(|entry| entry.digest.clone()).collect();
+    let by_digest = |digest: &Digest| {
+        let mut manifests = plan.manifests.iter();
+        manifests.find(|manifest| manifest.digest == *digest)
+    };
+    let mut open: Vec<&PlannedManifest> = found.iter().filter_map(by_digest).collect();
+    while let Some(manifest) = open.pop() {
+        for child in manifest.blobs.iter().filter_map(by_digest) {
+            if found.insert(child.digest.clone()) {
+                open.push(child);
+            }
+        }
+    }
+    found
+}
+
+fn blobs<'a>(
+    plan: &'a Plan,
+    manifests: &HashSet<Digest>,
+    present: &HashSet<Digest>,
+) -> Vec<&'a Descriptor> {
+    let others = plan
+        .manifests
+        .iter()
+        .map(|manifest| &manifest.digest)
+        .filter(|digest| !manifests.contains(digest));
+    let there = present.iter().chain(others).cloned().collect();
+    content::needed(plan, &there)
+}
