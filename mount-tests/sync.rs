@@ -4,6 +4,7 @@ mod auth;
 mod counters;
 mod doors;
 mod faults;
+mod hostile;
 mod kill;
 mod matrix;
 mod peers;

@@ -5,6 +5,7 @@
 pub mod certificate_folders;
 pub mod client;
 pub mod date;
+mod pace;
 pub mod proxy;
 pub mod retry;
 pub mod tls;

@@ -7,6 +7,7 @@ use ureq::config::AutoHeaderValue;
 use ureq::http::{self, HeaderMap};
 use ureq::{Agent, AsSendBody, Proxy, SendBody};
 
+use super::pace::{self, Paced};
 use super::{Origin, TlsError, TlsOptions, Url, proxy, tls};
 
 /// Lists the methods in use.
@@ -71,6 +72,7 @@ pub struct Response {
     headers: HeaderMap,
     body: ureq::Body,
     url: String,
+    stall: Duration,
 }
 
 /// Holds the settings of a client.
@@ -219,6 +221,7 @@ fn exchange_failure(error: &ureq::Error) -> Failure {
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
+    stall: Duration,
 }
 
 impl Client {
@@ -252,11 +255,14 @@ impl Client {
             .max_idle_connections_per_host(options.connections)
             .timeout_resolve(Some(options.stall))
             .timeout_connect(Some(options.stall.min(CONNECT_MAX)))
+            // Lines of a head that come one by one are no progress.
+            .timeout_recv_response(Some(options.stall.saturating_mul(2)))
             .timeout_per_read(Some(options.stall))
             .timeout_per_write(Some(options.stall))
             .build();
         Ok(Self {
             agent: config.new_agent(),
+            stall: options.stall,
         })
     }
 
@@ -303,6 +309,7 @@ impl Client {
             headers: parts.headers,
             body,
             url: url.public(),
+            stall: self.stall,
         })
     }
 }
@@ -336,7 +343,12 @@ impl Response {
     pub fn into_bytes(self, limit: u64) -> Result<Vec<u8>, HttpError> {
         let url = self.url;
         let mut bytes = Vec::new();
-        let mut reader = self.body.into_reader().take(limit.saturating_add(1));
+        let paced = Paced::new(
+            self.body.into_reader(),
+            self.stall,
+            pace::ANSWER_BYTES_PER_SECOND,
+        );
+        let mut reader = paced.take(limit.saturating_add(1));
         match reader.read_to_end(&mut bytes) {
             Err(source) => Err(HttpError::Body { url, source }),
             Ok(read) if u64::try_from(read).is_ok_and(|read| read <= limit) => Ok(bytes),
@@ -347,7 +359,11 @@ impl Response {
     /// Returns the body as a stream. The caller bounds it.
     #[must_use]
     pub fn into_reader(self) -> impl Read {
-        self.body.into_reader()
+        Paced::new(
+            self.body.into_reader(),
+            self.stall,
+            pace::CONTENT_BYTES_PER_SECOND,
+        )
     }
 
     /// Reads a small body to its end, so that the connection can be used again; a large one is dropped with its connection.
