@@ -194,6 +194,45 @@ fn asks_credential_helpers() {
 }
 
 #[test]
+fn exchanges_identity_tokens() {
+    let made = signed();
+    let registry = Registry::start(Behaviour {
+        login: Login::Token,
+        ..Behaviour::default()
+    });
+    let host = registry.state.address.clone();
+    let auths = |entry: serde_json::Value| serde_json::json!({"auths": {(&host): entry}});
+    docker_config(
+        &made.user,
+        &auths(serde_json::json!({"auth": "", "identitytoken": "another"})),
+    );
+    sync(&made.user, "hello:v1", &registry.at("app"), &[]).error(30);
+    docker_config(
+        &made.user,
+        &auths(serde_json::json!({"auth": "", "identitytoken": "an-identity"})),
+    );
+    let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_complete(&made, &registry, "app");
+    // The registry itself never sees it.
+    let shown = |entry: &crate::registry::Logged| {
+        let text = format!("{} {:?}", entry.target, entry.authorization);
+        text.contains("an-identity")
+    };
+    assert!(!registry.take_log().iter().any(shown));
+    // Helpers say the same with a user name that is none.
+    let body = "cat >/dev/null; printf '{\"Username\":\"<token>\",\"Secret\":\"an-identity\"}'";
+    let path = helper(&made.user, "identity", body);
+    docker_config(&made.user, &serde_json::json!({"credsStore": "identity"}));
+    let target = registry.at("other");
+    let mut command = made
+        .user
+        .signetfs(&["sync", "--plain-http", "hello:v1", &target]);
+    let ran = crate::support::Ran::of(command.env("PATH", &path).output().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
 fn takes_a_password_from_stdin() {
     use std::io::Write;
 
