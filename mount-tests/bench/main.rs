@@ -18,6 +18,7 @@
 
 mod layouts;
 mod sync;
+mod tars;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -38,7 +39,7 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let all: [Suite; 8] = [
+    let all: [Suite; 9] = [
         ("verify", verify_one),
         ("sign", sign_one),
         ("thousand", verify_thousand),
@@ -47,6 +48,7 @@ fn main() {
         ("reads", read_blob),
         ("scale", mount_crowd),
         ("sync", sync::push),
+        ("tars", tars::run),
     ];
     let workshop = Workshop::new(Path::new("/dev/shm"));
     println!(

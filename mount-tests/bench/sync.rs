@@ -30,9 +30,9 @@ struct Cost {
 }
 
 /// Is a registry with nothing in it; it and its storage end with the value.
-struct Registry {
+pub(super) struct Registry {
     child: Child,
-    address: String,
+    pub(super) address: String,
     log: PathBuf,
     _folder: tempfile::TempDir,
 }
@@ -45,7 +45,7 @@ impl Drop for Registry {
 }
 
 impl Registry {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let config = folder.path().join("config.yml");
         let text = format!(
@@ -99,7 +99,7 @@ impl Registry {
     }
 }
 
-fn tool(name: &str) -> PathBuf {
+pub(super) fn tool(name: &str) -> PathBuf {
     let tools = std::env::var_os("SIGNETFS_TOOLS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools"),
         PathBuf::from,

@@ -84,3 +84,28 @@ impl<'a> Room<'a> {
         self.file.finish(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::NoProgress;
+
+    fn room(written: u64) -> Room<'static> {
+        let mut room = Room::new(&std::env::temp_dir(), &NoProgress).unwrap();
+        room.written = written;
+        room
+    }
+
+    #[test]
+    fn takes_as_much_as_the_limits_say_and_no_byte_more() {
+        let mut full = room(SPOOL_BYTES_MAX - 1);
+        assert!(full.add_plain(b"x").is_ok());
+        assert!(full.add_plain(b"x").is_err());
+        // Up to the first GiB nothing depends on the ratio.
+        let mut dense = room(SPOOL_BYTES_FREE - 1);
+        assert!(dense.add(b"x", 1).is_ok());
+        let taken = SPOOL_BYTES_FREE / SPOOL_RATIO_MAX;
+        assert!(dense.add(b"x", taken - 1).is_err());
+        assert!(dense.add(b"x", taken).is_ok());
+    }
+}
