@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use signetfs::sys::mount::extended_attribute;
 
 use crate::support::layouts::{Layout, blob_path};
-use crate::support::{Mount, User, fuse};
+use crate::support::{Mount, Ran, User, fuse, rounds, tool};
 
 const EIO: i32 = 5;
 const EBADMSG: i32 = 74;
@@ -163,6 +163,36 @@ fn reader(
     })
 }
 
+/// Has fio write a file of blocks that carry their own checksums, puts it into a layout as a blob, and returns its digest.
+fn blob_of_fio(user: &User, layout: &Layout, mebibytes: u64) -> String {
+    let made = layout.root.join(".signetfs-fio");
+    let mut command = user.program("fio");
+    command.args(["--name=write", "--rw=write", "--bs=16k", "--do_verify=0"]);
+    command.args(["--verify=crc32c", &format!("--size={mebibytes}m")]);
+    command.arg(format!("--filename={}", made.display()));
+    let ran = Ran::of(command.output().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let digest = signetfs::oci::Digest::of(&fs::read(&made).unwrap()).to_string();
+    fs::rename(made, blob_path(&layout.root, &digest)).unwrap();
+    digest
+}
+
+/// Has fio read a blob with eight readers and verify every block.
+#[track_caller]
+fn verify_by_fio(user: &User, blob: &Path, order: &str) {
+    let mut command = user.program("fio");
+    command.args(["--name=read", "--bs=16k", "--verify=crc32c", "--readonly"]);
+    command.args(["--invalidate=0", "--verify_fatal=1", "--thread"]);
+    command.args([
+        &format!("--numjobs={READERS}"),
+        &format!("--rw={order}"),
+        &format!("--filename={}", blob.display()),
+    ]);
+    let ran = Ran::of(command.output().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(!ran.stderr.contains("verify failed"), "{ran:?}");
+}
+
 /// Returns a job that looks at the status: it is whole, from its token to its last line.
 fn looker(point: PathBuf) -> Box<dyn FnMut() + Send> {
     Box::new(move || {
@@ -204,6 +234,7 @@ fn everything_at_once_leaves_nothing_behind() {
     user.succeed(&["cert", "generate-test", "--default", "wabbit"]);
     let mut layout = Layout::new(&user.path("lay"));
     layout.image("v1", "one");
+    let fio = tool("fio").map(|_| blob_of_fio(&user, &layout, 8));
     let blobs = Arc::new(blobs(&layout));
     let before = mounts_below(&user.path("."));
     let mount = Mount::new(&user, "lay", "mnt", &[]).unwrap();
@@ -242,6 +273,10 @@ fn everything_at_once_leaves_nothing_behind() {
 
     let [look, decide, touch] = once;
     let mut jobs = vec![look, decide, touch, cycle];
+    if let Some(digest) = fio {
+        let (user, blob) = (Arc::clone(&user), blob_path(&point, &digest));
+        jobs.push(Box::new(move || verify_by_fio(&user, &blob, "randread")));
+    }
     jobs.extend((1..=READERS).map(|seed| reader(point.clone(), Arc::clone(&blobs), seed)));
     clock.run(&served_by, jobs);
 
@@ -257,13 +292,84 @@ fn everything_at_once_leaves_nothing_behind() {
     // One image, and one signature for however many touches.
     assert_eq!(entries["manifests"].as_array().unwrap().len(), 2);
     drop(mount);
-    settle("the serving process", || {
-        match Path::new("/proc").join(&served_by).exists() {
-            true => Err("it still runs".to_owned()),
-            false => Ok(()),
-        }
-    });
+    settle("the serving process", || gone(&served_by));
     assert_eq!(mounts_below(&user.path(".")), before);
+}
+
+#[test]
+fn fio_verifies_every_block_on_both_paths() {
+    if !fuse() || tool("fio").is_none() {
+        return;
+    }
+    let user = User::new();
+    let layout = Layout::new(&user.path("lay"));
+    let digest = blob_of_fio(&user, &layout, 48);
+    // A file that was just written is hashed for one look only.
+    thread::sleep(Duration::from_millis(150));
+    for flags in [&[][..], &["--reads", "checked"]] {
+        let mount = Mount::new(&user, "lay", "mnt", flags).unwrap();
+        let blob = blob_path(&user.path("mnt"), &digest);
+        // The first time it is hashed while it is read.
+        for order in ["read", "randread", "read"] {
+            verify_by_fio(&user, &blob, order);
+        }
+        drop(mount);
+    }
+}
+
+#[test]
+fn mounts_that_come_and_go_leave_nothing_behind() {
+    if !fuse() {
+        return;
+    }
+    let user = User::new();
+    user.with_key("wabbit");
+    let image = Layout::new(&user.path("lay")).image("v1", "one");
+    let point = user.path("mnt");
+    let flags: [&[&str]; 4] = [
+        &[],
+        &["--reads", "checked"],
+        &["--no-wait", "--no-memory"],
+        &["--read-only"],
+    ];
+    fs::create_dir(&point).unwrap();
+    let mut served = Vec::new();
+    for round in 0..rounds(5) * 12 {
+        user.succeed(&[&["mount", "lay", "mnt"], flags[round % 4]].concat());
+        let daemon = pid(&point);
+        let status = fs::read_to_string(point.join("verify-status")).unwrap();
+        assert!(status.lines().count() > 3, "{status}");
+        let layer = fs::read(blob_path(&point, &image.layers[0])).unwrap();
+        assert!(signetfs::oci::Digest::of(&layer).to_string() == image.layers[0]);
+        match round % 3 {
+            0 => drop(user.succeed(&["umount", "mnt"])),
+            // A signal ends it, or kills it; the next mount comes over what is left.
+            number => {
+                let signal = ["-TERM", "-KILL"][number - 1];
+                let sent = user.program("kill").args([signal, &daemon]).status();
+                assert!(sent.unwrap().success());
+                settle("a process that was ended", || gone(&daemon));
+            }
+        }
+        served.push(daemon);
+    }
+    user.run(&["umount", "mnt"]);
+    for daemon in served {
+        settle("a serving process", || gone(&daemon));
+    }
+    assert_eq!(mounts_below(&user.path(".")), 0);
+    let names = fs::read_dir(user.path("lay")).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["blobs", "index.json", "oci-layout"]);
+}
+
+/// Says that a process still runs.
+fn gone(pid: &str) -> Result<(), String> {
+    match Path::new("/proc").join(pid).exists() {
+        true => Err(format!("{pid} still runs")),
+        false => Ok(()),
+    }
 }
 
 #[test]

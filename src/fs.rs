@@ -18,6 +18,7 @@ pub mod names;
 pub mod open;
 mod plain;
 mod policy_file;
+mod present;
 mod refresh;
 mod request;
 mod scratch;
@@ -29,8 +30,14 @@ mod version;
 pub mod workers;
 mod xattr;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+/// What `present` is made of.
+mod primitives {
+    pub(super) use std::sync::atomic::{AtomicBool, Ordering};
+    pub(super) use std::sync::{Condvar, Mutex};
+}
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 pub use counters::Counts;
@@ -44,7 +51,6 @@ pub use workers::Workers;
 
 use crate::layout::{Hashes, Source, Store};
 use crate::tree::Node;
-use workers::lock;
 
 /// Is who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,15 +81,12 @@ pub struct Fs {
     inputs: Arc<dyn Inputs>,
     options: Options,
     /// The present snapshot; swapped whole.
-    state: Mutex<Option<Arc<Snapshot>>>,
-    /// Told whenever the snapshot was swapped.
-    changed: Condvar,
+    state: present::Present<Snapshot>,
     /// Held while a snapshot is made, by one thread at a time; nobody needs it for reading the present one.
     turn: Mutex<refresh::Turn>,
     control: Mutex<control::ControlState>,
     doubt: AtomicBool,
     last_look: Mutex<Option<Instant>>,
-    stopping: AtomicBool,
     handles: handles::Handles,
     contents: content::Contents,
     counters: counters::Counters,
@@ -105,13 +108,11 @@ impl Fs {
             hashes: parts.hashes,
             inputs: parts.inputs,
             options: parts.options,
-            state: Mutex::default(),
-            changed: Condvar::new(),
+            state: present::Present::new(),
             turn: Mutex::default(),
             control: Mutex::default(),
             doubt: AtomicBool::new(false),
             last_look: Mutex::default(),
-            stopping: AtomicBool::new(false),
             handles: handles::Handles::default(),
             contents: content::Contents::default(),
             counters: counters::Counters::default(),
@@ -147,14 +148,11 @@ impl Fs {
 
     /// Makes the judging thread and all waits end.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        // The lock makes sure that no thread is between its check and its wait.
-        drop(lock(&self.state));
-        self.changed.notify_all();
+        self.state.stop();
     }
 
     fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.state.is_stopping()
     }
 
     /// Tells the kernel about blobs and their folders that went or changed; they are all it keeps beyond an answer.

@@ -43,7 +43,8 @@ impl Drop for Mount {
     }
 }
 
-fn run(command: &mut Command) {
+/// Runs a command that has to succeed.
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),
@@ -292,7 +293,12 @@ impl Workshop {
 
     /// Mounts a layout.
     pub(crate) fn mount(&self, layout: &Path, options: &[&str]) -> Mount {
-        let path = self.folder.path().join("mnt");
+        self.mount_at(layout, "mnt", options)
+    }
+
+    /// Mounts a layout at a folder of this name.
+    pub(crate) fn mount_at(&self, layout: &Path, name: &str, options: &[&str]) -> Mount {
+        let path = self.folder.path().join(name);
         let _ = fs::create_dir(&path);
         run(self
             .signetfs()

@@ -19,6 +19,7 @@
 mod layouts;
 mod sync;
 mod tars;
+mod trees;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -39,7 +40,7 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let all: [Suite; 9] = [
+    let all: [Suite; 10] = [
         ("verify", verify_one),
         ("sign", sign_one),
         ("thousand", verify_thousand),
@@ -49,6 +50,7 @@ fn main() {
         ("scale", mount_crowd),
         ("sync", sync::push),
         ("tars", tars::run),
+        ("trees", trees::measure),
     ];
     let workshop = Workshop::new(Path::new("/dev/shm"));
     println!(

@@ -238,7 +238,7 @@ impl Fs {
                 .hashes
                 .verify(&handle.descriptor, &handle.blob, &NoProgress);
             let outcome: Outcome = Arc::new(verified.map_err(Arc::new));
-            for waiter in waiters.take() {
+            for waiter in waiters.finish() {
                 waiter(&outcome);
             }
         });
@@ -276,6 +276,13 @@ struct Waiters<'a> {
 }
 
 impl Waiters<'_> {
+    /// Takes the waiters to answer them. Whoever waits from now on waits for another hashing, and is not dropped with this one.
+    fn finish(self) -> Vec<Waiter> {
+        let waiters = self.take();
+        std::mem::forget(self);
+        waiters
+    }
+
     fn take(&self) -> Vec<Waiter> {
         let mut waiting = lock(&self.fs.contents.waiting);
         waiting.remove(&self.key).unwrap_or_default()

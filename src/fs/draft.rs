@@ -57,6 +57,10 @@ impl Draft {
 
     /// Writes bytes; at the end where the handle appends, whatever the offset.
     pub(super) fn write(&mut self, offset: u64, data: &[u8], limit: u64) -> Result<(), FsError> {
+        // Nothing written is nothing changed, wherever that is (POSIX, write).
+        if data.is_empty() {
+            return Ok(());
+        }
         let too_large = FsError::TooLarge { limit };
         let length = self.bytes.len();
         let at = if self.append {

@@ -1,8 +1,8 @@
 //! The thread that hashes what a snapshot waits for, and swaps in the complete verdict.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Fs;
@@ -73,19 +73,7 @@ impl Fs {
     }
 
     fn next_pending(&self) -> Option<Arc<Snapshot>> {
-        let mut state = lock(&self.state);
-        loop {
-            if self.is_stopping() {
-                return None;
-            }
-            if let Some(snapshot) = state.as_ref().filter(|snapshot| snapshot.is_pending()) {
-                return Some(Arc::clone(snapshot));
-            }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        self.state.wait_for(Snapshot::is_pending)
     }
 
     fn judge_fully(&self, before: &Arc<Snapshot>, progress: &(dyn Progress + Send + Sync)) {
@@ -131,8 +119,7 @@ impl Fs {
             if !snapshot.is_undecided() || is_late || self.is_stopping() {
                 return snapshot.report.verdict();
             }
-            let state = lock(&self.state);
-            let _ = self.changed.wait_timeout(state, WAIT_STEP);
+            self.state.wait_a_while(WAIT_STEP);
         }
     }
 

@@ -47,12 +47,9 @@ impl Fs {
     /// Returns the present snapshot, without a look at anything.
     #[must_use]
     pub fn current(&self) -> Arc<Snapshot> {
-        let state = lock(&self.state);
-        Arc::clone(
-            state
-                .as_ref()
-                .expect("set before the first use and never taken"),
-        )
+        self.state
+            .get()
+            .expect("set before the first use and never taken")
     }
 
     /// Returns the present snapshot if it stands.
@@ -283,19 +280,14 @@ impl Fs {
         looked: Arc<Vec<Looked>>,
     ) -> Arc<Snapshot> {
         let tree = self.tree(&basis, &report);
-        let mut state = lock(&self.state);
-        let generation = state.as_ref().map_or(0, |before| before.generation + 1);
-        let snapshot = Arc::new(Snapshot {
-            generation,
+        let (before, snapshot) = self.state.swap(|before| Snapshot {
+            generation: before.map_or(0, |before| before.generation + 1),
             basis,
             report: Arc::new(report),
             judged,
             looked,
             tree,
         });
-        let before = state.replace(Arc::clone(&snapshot));
-        drop(state);
-        self.changed.notify_all();
         if let Some(before) = before {
             self.tell_kernel(before, Arc::clone(&snapshot));
         }

@@ -147,6 +147,10 @@ impl ScratchFile {
         data: &[u8],
         now: Timestamp,
     ) -> Result<(), FsError> {
+        // Nothing written is nothing changed, wherever that is (POSIX, write).
+        if data.is_empty() {
+            return Ok(());
+        }
         let full = FsError::TooLarge {
             limit: SCRATCH_BYTES_MAX,
         };

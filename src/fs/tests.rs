@@ -1,8 +1,10 @@
 //! Tests of the file system without a kernel: a layout in a folder, fixed keys, a clock that is set.
 
 mod control;
+mod model;
 mod reading;
 mod refreshing;
+mod swapping;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

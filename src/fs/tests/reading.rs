@@ -166,3 +166,22 @@ fn attributes_of_blobs_tell_digests_that_were_really_hashed() {
     );
     assert!(listed(ROOT, root).unwrap().is_empty());
 }
+
+#[test]
+fn every_read_of_a_blob_whose_hash_does_not_stand_is_answered() {
+    let bench = Bench::new();
+    let blob = bench.blob(&bench.layers[0]);
+    // A writer keeps it from being remembered: every handle has it hashed again, right after the one before.
+    let writer = std::fs::OpenOptions::new()
+        .append(true)
+        .open(bench.path(&bench.layers[0]))
+        .unwrap();
+    for _ in 0..2000 {
+        assert_eq!(bench.read(&blob).unwrap().len(), 5000);
+    }
+    drop(writer);
+    std::fs::write(bench.path(&bench.layers[0]), vec![b'x'; 5000]).unwrap();
+    for _ in 0..2000 {
+        assert!(bench.read(&blob).is_err());
+    }
+}
