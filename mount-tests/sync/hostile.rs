@@ -10,8 +10,11 @@ use super::{Signed, signed, sync};
 use crate::registry::{Behaviour, Fault, Login, Registry, What};
 use crate::support::Ran;
 
+/// Is what a server does with a connection.
+type Act = fn(&mut TcpStream);
+
 /// Starts a server that does one thing with every connection, and returns its address. It ends with the tests.
-fn serve(act: fn(&mut TcpStream)) -> String {
+fn serve(act: Act) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -60,7 +63,7 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
 #[test]
 fn no_server_holds_a_command_for_ever() {
-    let servers: [(&str, fn(&mut TcpStream)); 9] = [
+    let servers: [(&str, Act); 9] = [
         ("silence", |stream| {
             let _ = stream.read_to_end(&mut Vec::new());
         }),
