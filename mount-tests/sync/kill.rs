@@ -77,5 +77,8 @@ fn converges_from_every_request_without_the_api() {
 
 #[test]
 fn converges_for_an_index_with_attestations() {
-    kill_everywhere(&signed_buildx(), true, 7);
+    let made = signed_buildx();
+    for referrers_api in [true, false] {
+        kill_everywhere(&made, referrers_api, 7);
+    }
 }
