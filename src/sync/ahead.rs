@@ -24,37 +24,60 @@ const AHEAD_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Ahead {
     /// The manifests that are there now.
     pub manifests: HashSet<Digest>,
-    /// The blobs that are there now.
-    pub blobs: HashSet<Digest>,
     /// What became of blobs and of manifests.
     pub tallies: (Tally, Tally),
     /// What is listed now.
     pub discovery: Discovery,
 }
 
+/// Is what may go ahead.
+pub(super) struct Candidates<'a> {
+    manifests: HashSet<Digest>,
+    blobs: Vec<&'a Descriptor>,
+}
+
+impl<'a> Candidates<'a> {
+    /// Returns what refers to the images, where it is small; nothing otherwise.
+    pub(super) fn of(plan: &'a Plan, present: &HashSet<Digest>) -> Self {
+        let manifests = referring(plan);
+        let blobs = blobs(plan, &manifests, present);
+        let bytes: u64 = blobs.iter().map(|blob| blob.size).sum();
+        match bytes <= AHEAD_BYTES_MAX {
+            true => Self { manifests, blobs },
+            false => Self {
+                manifests: HashSet::new(),
+                blobs: Vec::new(),
+            },
+        }
+    }
+
+    /// Returns whether a blob is among them.
+    pub(super) fn has(&self, blob: &Descriptor) -> bool {
+        self.blobs
+            .iter()
+            .any(|candidate| candidate.digest == blob.digest)
+    }
+}
+
 /// Sends what refers to the images and lists it, where that saves waiting; `None` where nothing went ahead.
 pub(super) fn send(
     push: &Push<'_>,
+    candidates: &Candidates<'_>,
     present: &HashSet<Digest>,
-    means: (&Places<'_>, &Stoppable<'_>),
+    (places, progress): (&Places<'_>, &Stoppable<'_>),
 ) -> Result<Option<Ahead>, SyncError> {
-    let plan = push.plan;
-    let Some(subject) = plan.referrers.keys().next() else {
+    let Some(subject) = push.plan.referrers.keys().next() else {
         return Ok(None);
     };
-    let manifests = referring(plan);
-    let blobs = blobs(plan, &manifests, present);
-    let bytes: u64 = blobs.iter().map(|blob| blob.size).sum();
-    let is_by_tag = bytes <= AHEAD_BYTES_MAX
+    let is_by_tag = !candidates.manifests.is_empty()
         && matches!(push.registry.referrers(subject)?, Listing::Tag(_))
         && push.registry.lists_by_tag_only();
     if !is_by_tag {
         return Ok(None);
     }
     // A refusal here ends this attempt and not the push.
-    let (places, progress) = means;
     let own = Stoppable::new(progress);
-    match send_now(push, (&manifests, blobs), present, (places, &own)) {
+    match send_now(push, candidates, present, (places, &own)) {
         Ok(ahead) => Ok(Some(ahead)),
         Err(SyncError::Registry(error)) if is_refusal(&error) => Ok(None),
         Err(error) => Err(error),
@@ -70,12 +93,13 @@ fn is_refusal(error: &RegistryError) -> bool {
 
 fn send_now(
     push: &Push<'_>,
-    (manifests, blobs): (&HashSet<Digest>, Vec<&Descriptor>),
+    candidates: &Candidates<'_>,
     present: &HashSet<Digest>,
     (places, progress): (&Places<'_>, &Stoppable<'_>),
 ) -> Result<Ahead, SyncError> {
-    let sent: HashSet<Digest> = blobs.iter().map(|blob| blob.digest.clone()).collect();
+    let blobs = candidates.blobs.clone();
     let of_blobs = content::send_blobs(push, blobs, places, progress)?;
+    let manifests = &candidates.manifests;
     let chosen = push
         .plan
         .manifests
@@ -86,7 +110,6 @@ fn send_now(
     let of_manifests = content::send_manifests(push, chosen, progress)?;
     Ok(Ahead {
         manifests: manifests.clone(),
-        blobs: sent,
         tallies: (of_blobs, of_manifests),
         discovery: discover::ensure_all(push)?,
     })

@@ -1,8 +1,9 @@
 //! The push, step by step.
 
 use std::collections::HashSet;
+use std::thread;
 
-use super::ahead;
+use super::ahead::{self, Candidates};
 use super::content;
 use super::discover::{self, Discovery};
 use super::error::SyncError;
@@ -131,7 +132,7 @@ fn send_all(
     (outcome, progress): (&mut Outcome, &Stoppable<'_>),
 ) -> Result<Discovery, SyncError> {
     let mut present = content::present(push, roots, progress)?;
-    let mut needed = content::needed(push.plan, &present);
+    let needed = content::needed(push.plan, &present);
     progress.expect(needed.iter().map(|blob| blob.size).sum());
     outcome.blobs.present = push.plan.blobs.len().saturating_sub(needed.len());
     outcome.manifests.present = push
@@ -141,20 +142,43 @@ fn send_all(
         .filter(|manifest| present.contains(&manifest.digest))
         .count();
     let places = content::locate_all(push, &needed)?;
-    let ahead = match needed.is_empty() {
-        true => None,
-        false => ahead::send(push, &present, (&places, progress))?,
+    let candidates = Candidates::of(push.plan, &present);
+    let (small, large): (Vec<_>, Vec<_>) =
+        needed.into_iter().partition(|blob| candidates.has(blob));
+    let has_layers = !large.is_empty();
+    let send_ahead = || match has_layers {
+        true => ahead::send(push, &candidates, &present, (&places, progress)),
+        false => Ok(None),
     };
-    if let Some(ahead) = &ahead {
-        let (blobs, manifests) = ahead.tallies;
-        outcome.blobs = outcome.blobs.plus(blobs);
-        outcome.manifests = outcome.manifests.plus(manifests);
-        present.extend(ahead.manifests.iter().cloned());
-        needed.retain(|blob| !ahead.blobs.contains(&blob.digest));
+    let (ahead, blobs) = if push.jobs == 1 {
+        // One connection is what was asked for.
+        (
+            send_ahead()?,
+            content::send_blobs(push, large, &places, progress)?,
+        )
+    } else {
+        let (ahead, blobs) = thread::scope(|scope| {
+            let ahead = scope.spawn(send_ahead);
+            let blobs = content::send_blobs(push, large, &places, progress);
+            (ahead.join(), blobs)
+        });
+        let blobs = blobs?;
+        let ahead = ahead.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        (ahead, blobs)
+    };
+    outcome.blobs = outcome.blobs.plus(blobs);
+    match &ahead {
+        Some(ahead) => {
+            let (blobs, manifests) = ahead.tallies;
+            outcome.blobs = outcome.blobs.plus(blobs);
+            outcome.manifests = outcome.manifests.plus(manifests);
+            present.extend(ahead.manifests.iter().cloned());
+        }
+        None => {
+            let blobs = content::send_blobs(push, small, &places, progress)?;
+            outcome.blobs = outcome.blobs.plus(blobs);
+        }
     }
-    outcome.blobs = outcome
-        .blobs
-        .plus(content::send_blobs(push, needed, &places, progress)?);
     let rest = push
         .plan
         .manifests
