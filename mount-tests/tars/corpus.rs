@@ -261,6 +261,24 @@ fn refused() -> Vec<Named> {
             "a file with the name of a folder",
             layout().member("x/", b'0', b"").end(),
         ),
+        ("a GNU name that goes on behind its size", {
+            let mut block = header(b"././@LongLink", b'L', 3);
+            seal(&mut block);
+            layout()
+                .block(&block)
+                .content(b"docs/a\0")
+                .file("x", b"foo")
+                .end()
+        }),
+        ("a PAX record behind the size of its header", {
+            let both = [record("comment", b"x"), record("path", b"index.json")].concat();
+            let size = record("comment", b"x").len() as u64;
+            layout()
+                .block(&header(b"PaxHeaders/x", b'x', size))
+                .content(&both)
+                .file("x", b"{}")
+                .end()
+        }),
         (
             "an empty PAX name",
             layout().pax("path", b"").file("x", b"foo").end(),
