@@ -6,6 +6,7 @@
 
 mod chain;
 mod memory;
+mod pair;
 mod pass;
 mod table;
 mod verified;
@@ -24,7 +25,7 @@ use super::Blob;
 use crate::files::{HeldLease, Refused};
 use crate::oci::{Algorithm, Descriptor, NoProgress, Progress};
 use memory::Store;
-use pass::{Counted, hash};
+use pass::{Counted, Watch, hash};
 use table::{Entry, Key, Table};
 use work::{Job, check_size, conclude, identity, stopped};
 
@@ -207,20 +208,23 @@ impl Hashes {
         else {
             return Some(self.hash_bytes(descriptor, blob, algorithm));
         };
-        // The lease first: what fstat says under it is what the bytes are.
+        let key = || {
+            Some(Key {
+                identity: identity(file)?,
+                offset: *offset,
+                size: *size,
+                algorithm,
+            })
+        };
+        // Most looks are at what was never hashed; then nothing is asked of the kernel.
+        self.entry(&key()?)?;
+        // The lease, and fstat once more: what it says under the lease is what the bytes are.
         let lease = match self.lease(file) {
             Ok(held) => Ok(held),
             Err(Refused::Unavailable) => Err(()),
             Err(Refused::Writer) => return None,
         };
-        let identity = identity(file)?;
-        let key = Key {
-            identity,
-            offset: *offset,
-            size: *size,
-            algorithm,
-        };
-        let entry = self.entry(&key)?;
+        let entry = self.entry(&key()?)?;
         let lease = match (entry.lease, lease) {
             (Lease::Granted, Ok(_)) => Lease::Granted,
             (Lease::Unavailable, _) => Lease::Unavailable,
@@ -255,7 +259,11 @@ impl Hashes {
         algorithm: Algorithm,
     ) -> Result<VerifiedBlob, HashError> {
         let mut counted = Counted::default();
-        let found = hash(blob, algorithm, &|| true, &NoProgress, &mut counted);
+        let watch = Watch {
+            stands: &|| true,
+            progress: &NoProgress,
+        };
+        let found = hash(blob, algorithm, watch, &mut counted);
         self.bytes_hashed
             .fetch_add(counted.hashed, Ordering::Relaxed);
         let found = found.map_err(|stop| stopped(&descriptor.digest, stop))?;

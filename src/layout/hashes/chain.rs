@@ -80,6 +80,25 @@ impl Chain {
         }
     }
 
+    /// Absorbs whole blocks into two chains at once.
+    ///
+    /// Each step of SHA-256 waits for the one before it; a processor that finds a second chain works on it meanwhile.
+    pub(super) fn absorb_both(one: (&mut Self, &[u8]), other: (&mut Self, &[u8])) {
+        let (Self::Sha256(first), Self::Sha256(second)) = (&mut *one.0, &mut *other.0) else {
+            one.0.absorb(one.1);
+            other.0.absorb(other.1);
+            return;
+        };
+        let ((left, _), (right, _)) = (one.1.as_chunks::<64>(), other.1.as_chunks::<64>());
+        for (left, right) in left.iter().zip(right) {
+            compress256(first, std::slice::from_ref(left));
+            compress256(second, std::slice::from_ref(right));
+        }
+        let both = left.len().min(right.len());
+        compress256(first, left.get(both..).unwrap_or_default());
+        compress256(second, right.get(both..).unwrap_or_default());
+    }
+
     /// Absorbs the last bytes of `total_bytes` altogether, and returns the digest.
     pub(super) fn finish(mut self, tail: &[u8], total_bytes: u64) -> Digest {
         let rest = self.absorb(tail);
@@ -157,6 +176,26 @@ fn words<W: Copy, const N: usize>(bytes: &[u8], word: fn([u8; N]) -> W) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_at_once_are_as_one_after_the_other() {
+        let bytes: Vec<u8> = (0..4096_u32).map(|n| (n * 7 % 251) as u8).collect();
+        for (one, other) in [
+            (Algorithm::Sha256, Algorithm::Sha256),
+            (Algorithm::Sha256, Algorithm::Sha512),
+            (Algorithm::Sha384, Algorithm::Sha384),
+        ] {
+            for (left, right) in [(0, 0), (128, 128), (1024, 256), (0, 512), (2048, 4096)] {
+                let (left, right) = (&bytes[..left], &bytes[4096 - right..]);
+                let mut alone = [Chain::new(one), Chain::new(other)];
+                alone[0].absorb(left);
+                alone[1].absorb(right);
+                let [mut first, mut second] = [Chain::new(one), Chain::new(other)];
+                Chain::absorb_both((&mut first, left), (&mut second, right));
+                assert_eq!([first, second], alone);
+            }
+        }
+    }
 
     #[test]
     fn agrees_with_the_hash_functions_at_every_length() {

@@ -74,12 +74,12 @@ impl Store {
 
     /// Adds results to the file.
     pub(super) fn save(&self, fresh: &[(Key, Entry)]) -> io::Result<()> {
-        let Some(binding) = binding() else {
-            return Ok(());
-        };
         if fresh.is_empty() {
             return Ok(());
         }
+        let Some(binding) = binding() else {
+            return Ok(());
+        };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

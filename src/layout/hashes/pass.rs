@@ -38,51 +38,132 @@ pub(super) struct Counted {
     reported: u64,
 }
 
-/// Hashes a blob; `stands` says before each chunk counts whether the lease still does.
+/// Is what a reading looks at between chunks.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'a> {
+    /// Whether the lease still stands; asked before a chunk counts.
+    pub(super) stands: &'a dyn Fn() -> bool,
+    /// Where progress is reported and cancellation asked for.
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// Hashes a blob.
 pub(super) fn hash(
     blob: &Blob,
     algorithm: Algorithm,
-    stands: &dyn Fn() -> bool,
-    progress: &dyn Progress,
+    watch: Watch<'_>,
     counted: &mut Counted,
 ) -> Result<Found, Stop> {
-    let total = blob.size();
-    let whole_chunks = usize::try_from(total / CHUNK_BYTES).map_err(|_| Stop::Short)?;
-    let mut chunks = Vec::with_capacity(whole_chunks.saturating_mul(Chain::width(algorithm)));
-    let length = usize::try_from(total.min(CHUNK_BYTES)).unwrap_or(CHUNK_LENGTH);
-    let mut buffer = vec![0; length];
-    let mut chain = Chain::new(algorithm);
-    let mut position = 0;
-    loop {
-        if progress.cancelled() {
+    let mut pass = Pass::new(blob, algorithm, watch, counted)?;
+    let filled = pass.fill();
+    pass.run_on(filled)
+}
+
+/// Hashes two blobs at once, which takes one core three quarters of the time of one after the other.
+pub(super) fn hash_both(mut one: Pass<'_>, mut other: Pass<'_>) -> [Result<Found, Stop>; 2] {
+    let mut filled = (one.fill(), other.fill());
+    while let (Ok(Filled::Whole), Ok(Filled::Whole)) = &filled {
+        Chain::absorb_both(
+            (&mut one.chain, &one.buffer),
+            (&mut other.chain, &other.buffer),
+        );
+        one.record();
+        other.record();
+        filled = (one.fill(), other.fill());
+    }
+    [one.run_on(filled.0), other.run_on(filled.1)]
+}
+
+/// Tells what the buffer of a reading holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    /// A whole chunk.
+    Whole,
+    /// What is left at the end, or nothing.
+    Tail,
+}
+
+/// Is a reading under way.
+pub(super) struct Pass<'a> {
+    blob: &'a Blob,
+    watch: Watch<'a>,
+    counted: &'a mut Counted,
+    chain: Chain,
+    chunks: Vec<u8>,
+    buffer: Vec<u8>,
+    /// How much of the buffer was read last.
+    count: usize,
+    position: u64,
+}
+
+impl<'a> Pass<'a> {
+    /// Begins a reading.
+    pub(super) fn new(
+        blob: &'a Blob,
+        algorithm: Algorithm,
+        watch: Watch<'a>,
+        counted: &'a mut Counted,
+    ) -> Result<Self, Stop> {
+        let total = blob.size();
+        let whole_chunks = usize::try_from(total / CHUNK_BYTES).map_err(|_| Stop::Short)?;
+        let length = usize::try_from(total.min(CHUNK_BYTES)).unwrap_or(CHUNK_LENGTH);
+        Ok(Self {
+            blob,
+            watch,
+            counted,
+            chain: Chain::new(algorithm),
+            chunks: Vec::with_capacity(whole_chunks.saturating_mul(Chain::width(algorithm))),
+            buffer: vec![0; length],
+            count: 0,
+            position: 0,
+        })
+    }
+
+    /// Reads on.
+    fn fill(&mut self) -> Result<Filled, Stop> {
+        let total = self.blob.size();
+        self.count = 0;
+        if self.watch.progress.cancelled() {
             return Err(Stop::Cancelled);
         }
-        let count = blob.read_at(&mut buffer, position).map_err(Stop::Read)?;
-        if !stands() {
+        if self.position == total {
+            return Ok(Filled::Tail);
+        }
+        let count = self.blob.read_at(&mut self.buffer, self.position);
+        self.count = count.map_err(Stop::Read)?;
+        if !(self.watch.stands)() {
             return Err(Stop::Broken);
         }
-        let bytes = buffer.get(..count).unwrap_or_default();
-        let read = u64::try_from(count).unwrap_or(0);
-        counted.hashed += read;
-        position += read;
-        if position > counted.reported {
-            progress.advance(position - counted.reported);
-            counted.reported = position;
+        let read = u64::try_from(self.count).unwrap_or(0);
+        self.counted.hashed += read;
+        self.position += read;
+        if self.position > self.counted.reported {
+            let news = self.position - self.counted.reported;
+            self.watch.progress.advance(news);
+            self.counted.reported = self.position;
         }
-        if count == CHUNK_LENGTH {
-            chain.absorb(bytes);
-            chain.record(&mut chunks);
-            if position < total {
-                continue;
-            }
+        match self.count {
+            CHUNK_LENGTH => Ok(Filled::Whole),
+            _ if self.position == total => Ok(Filled::Tail),
+            _ => Err(Stop::Short),
         }
-        if position != total {
-            return Err(Stop::Short);
+    }
+
+    fn record(&mut self) {
+        self.chain.record(&mut self.chunks);
+    }
+
+    /// Hashes what was filled and all that follows.
+    fn run_on(mut self, mut filled: Result<Filled, Stop>) -> Result<Found, Stop> {
+        while let Filled::Whole = filled? {
+            self.chain.absorb(&self.buffer);
+            self.record();
+            filled = self.fill();
         }
-        let tail = if count == CHUNK_LENGTH { &[] } else { bytes };
-        return Ok(Found {
-            digest: chain.finish(tail, total),
-            chunks,
-        });
+        let tail = self.buffer.get(..self.count).unwrap_or_default();
+        Ok(Found {
+            digest: self.chain.finish(tail, self.blob.size()),
+            chunks: self.chunks,
+        })
     }
 }

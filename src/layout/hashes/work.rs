@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::pass::{Counted, Stop, hash};
+use super::pair::{Unit, units};
+use super::pass::{Counted, Found, Stop, Watch, hash};
 use super::table::{Entry, Keep, Key};
 use super::{HashError, Hashes, Lease, VerifiedBlob};
 use crate::files::{HeldLease, Refused};
@@ -28,8 +29,22 @@ pub(super) struct Job<'a> {
     pub(super) slot: Mutex<&'a mut Option<Result<VerifiedBlob, HashError>>>,
 }
 
+/// Is a hashing under way.
+pub(super) struct Begun {
+    held: Result<HeldLease, Refused>,
+    at: Timestamp,
+    before: Key,
+}
+
+impl Begun {
+    /// Returns whether the lease, if there is one, still stands.
+    pub(super) fn stands(&self) -> bool {
+        self.held.as_ref().map_or(true, HeldLease::stands)
+    }
+}
+
 /// Says that an attempt proves nothing.
-enum Attempt {
+pub(super) enum Attempt {
     /// It may be made again.
     Again,
     /// It failed for good.
@@ -50,11 +65,14 @@ impl Hashes {
                 .map_or(1, usize::from)
                 .min(jobs.len())
         };
+        let units = units(&jobs, threads);
         let next = AtomicUsize::new(0);
         let work = || {
-            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = self.hash_now(job.descriptor, job.blob, job.algorithm, progress);
-                **job.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match unit {
+                    Unit::One(job) => self.hash_job(job, (progress, &mut Counted::default())),
+                    Unit::Two(one, other) => self.hash_two([one, other], progress),
+                }
             }
         };
         thread::scope(|scope| {
@@ -66,6 +84,11 @@ impl Hashes {
         });
     }
 
+    /// Hashes the blob of one job.
+    pub(super) fn hash_job(&self, job: &Job<'_>, watched: (&dyn Progress, &mut Counted)) {
+        job.answer(self.hash_counted(job.descriptor, job.blob, job.algorithm, watched));
+    }
+
     /// Hashes a blob whose size is right, unless another thread is at it: then its result is waited for.
     pub(super) fn hash_now(
         &self,
@@ -73,6 +96,17 @@ impl Hashes {
         blob: &Blob,
         algorithm: Algorithm,
         progress: &dyn Progress,
+    ) -> Result<VerifiedBlob, HashError> {
+        let mut counted = Counted::default();
+        self.hash_counted(descriptor, blob, algorithm, (progress, &mut counted))
+    }
+
+    fn hash_counted(
+        &self,
+        descriptor: &Descriptor,
+        blob: &Blob,
+        algorithm: Algorithm,
+        (progress, counted): (&dyn Progress, &mut Counted),
     ) -> Result<VerifiedBlob, HashError> {
         let Some(key) = current_key(blob, algorithm) else {
             return self.hash_bytes(descriptor, blob, algorithm);
@@ -84,18 +118,11 @@ impl Hashes {
             progress.advance(blob.size());
             return result;
         }
-        let mut counted = Counted::default();
-        let result = self.attempts(blob, algorithm, progress, &mut counted);
+        let result = self.attempts(blob, algorithm, progress, counted);
         self.bytes_hashed
             .fetch_add(counted.hashed, Ordering::Relaxed);
-        let (entry, stands) = result.map_err(|stop| stopped(&descriptor.digest, stop))?;
-        Ok(VerifiedBlob {
-            blob: blob.clone(),
-            digest: conclude(descriptor, entry.digest)?,
-            lease: entry.lease,
-            stands,
-            chunks: entry.chunks,
-        })
+        let found = result.map_err(|stop| stopped(&descriptor.digest, stop))?;
+        verified(descriptor, blob, found)
     }
 
     fn attempts(
@@ -124,6 +151,22 @@ impl Hashes {
         (progress, counted): (&dyn Progress, &mut Counted),
         is_last: bool,
     ) -> Result<(Entry, bool), Attempt> {
+        let begun = self.begin(blob, algorithm, is_last)?;
+        let watch = Watch {
+            stands: &|| begun.stands(),
+            progress,
+        };
+        let found = hash(blob, algorithm, watch, counted);
+        self.end(blob, begun, found)
+    }
+
+    /// Takes a lease and looks at the file.
+    pub(super) fn begin(
+        &self,
+        blob: &Blob,
+        algorithm: Algorithm,
+        is_last: bool,
+    ) -> Result<Begun, Attempt> {
         let Blob::File { file, .. } = blob else {
             return Err(Attempt::Again);
         };
@@ -133,27 +176,40 @@ impl Hashes {
         } else {
             self.lease(file)
         };
-        let now = Timestamp::now();
+        let at = Timestamp::now();
         let before = current_key(blob, algorithm).ok_or(Attempt::Again)?;
-        let stands = || held.as_ref().map_or(true, HeldLease::stands);
-        let found = match hash(blob, algorithm, &stands, progress, counted) {
+        Ok(Begun { held, at, before })
+    }
+
+    /// Judges what a reading proves; the result is kept if it stands.
+    pub(super) fn end(
+        &self,
+        blob: &Blob,
+        begun: Begun,
+        found: Result<Found, Stop>,
+    ) -> Result<(Entry, bool), Attempt> {
+        let found = match found {
             Ok(found) => found,
             Err(Stop::Broken | Stop::Short) => return Err(Attempt::Again),
             Err(stop) => return Err(Attempt::Failed(stop)),
         };
-        if current_key(blob, algorithm) != Some(before) || !stands() {
+        let Blob::File { file, .. } = blob else {
+            return Err(Attempt::Again);
+        };
+        let before = begun.before;
+        if current_key(blob, before.algorithm) != Some(before) || !begun.stands() {
             return Err(Attempt::Again);
         }
         let entry = Entry {
             digest: found.digest,
             chunks: found.chunks.into(),
-            lease: match held {
+            lease: match begun.held {
                 Ok(_) => Lease::Granted,
                 Err(Refused::Writer) => Lease::Writer,
                 Err(Refused::Unavailable) => Lease::Unavailable,
             },
         };
-        let stands = entry.lease != Lease::Writer && before.identity.changed.is_settled(now);
+        let stands = entry.lease != Lease::Writer && before.identity.changed.is_settled(begun.at);
         if stands {
             let keep = self.keep(file, &before, entry.lease);
             self.table().insert(before, entry.clone(), keep);
@@ -194,10 +250,38 @@ impl Hashes {
         }
         Ok(Turn { hashes: self, key })
     }
+
+    /// Returns the turn for `key` if nobody else hashes it.
+    pub(super) fn free_turn(&self, key: Key) -> Option<Turn<'_>> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.insert(key).then_some(Turn { hashes: self, key })
+    }
+}
+
+impl Job<'_> {
+    /// Gives the job its result.
+    pub(super) fn answer(&self, result: Result<VerifiedBlob, HashError>) {
+        **self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+}
+
+/// Returns a blob as verified, if what was found is what its descriptor says.
+pub(super) fn verified(
+    descriptor: &Descriptor,
+    blob: &Blob,
+    (entry, stands): (Entry, bool),
+) -> Result<VerifiedBlob, HashError> {
+    Ok(VerifiedBlob {
+        blob: blob.clone(),
+        digest: conclude(descriptor, entry.digest)?,
+        lease: entry.lease,
+        stands,
+        chunks: entry.chunks,
+    })
 }
 
 /// Keeps others from hashing the same until it is dropped.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     hashes: &'a Hashes,
     key: Key,
 }
@@ -220,7 +304,7 @@ pub(super) fn identity(file: &OwnedFd) -> Option<Identity> {
         .map(|stat| Identity::from(&stat))
 }
 
-fn current_key(blob: &Blob, algorithm: Algorithm) -> Option<Key> {
+pub(super) fn current_key(blob: &Blob, algorithm: Algorithm) -> Option<Key> {
     let Blob::File {
         file, offset, size, ..
     } = blob
