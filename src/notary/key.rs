@@ -1,6 +1,9 @@
 //! Public keys: which algorithm one implies, and whether it verifies a signature.
 //!
+//! ring is asked first where it knows the algorithm (`quick`); what it does not accept is decided by rsa and the curves.
 //! Not here: private keys (`private_key`), what a certificate may do (`chain`).
+
+mod quick;
 
 use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
@@ -155,6 +158,17 @@ impl PublicKey {
         raw: &[u8],
         salt: Salt,
     ) -> bool {
+        quick::verifies(self, algorithm, message, raw)
+            || self.verifies_by_crates(algorithm, message, raw, salt)
+    }
+
+    fn verifies_by_crates(
+        &self,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        raw: &[u8],
+        salt: Salt,
+    ) -> bool {
         match (self, algorithm) {
             (Self::Rsa(key), SignatureAlgorithm::Ps256) => pss::<Sha256>(key, message, raw, salt),
             (Self::Rsa(key), SignatureAlgorithm::Ps384) => pss::<Sha384>(key, message, raw, salt),
@@ -171,6 +185,16 @@ impl PublicKey {
 
     /// Returns whether the signature of a certificate verifies.
     pub(super) fn verifies_certificate(
+        &self,
+        algorithm: &CertificateSignature,
+        signed: &[u8],
+        raw: &[u8],
+    ) -> bool {
+        quick::verifies_certificate(self, algorithm, signed, raw)
+            || self.verifies_certificate_by_crates(algorithm, signed, raw)
+    }
+
+    fn verifies_certificate_by_crates(
         &self,
         algorithm: &CertificateSignature,
         signed: &[u8],
@@ -243,3 +267,6 @@ fn rsa_modulus_bits(der: &[u8]) -> Option<u64> {
     let bits = u64::try_from(bytes.len()).ok()?.checked_mul(8)?;
     bits.checked_sub(first.leading_zeros().into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,12 @@
 //! Private keys of the six types: read from PEM, wiped when dropped, never shown.
 //!
+//! Signing is ring's where it knows the key, else that of rsa and the curves: both need the same time whatever the key is.
 //! Not here: where key files are and who may read them (`settings`), chains (`chain`).
 
 use der::Decode as _;
 use getrandom::SysRng;
+use ring::rand::SystemRandom;
+use ring::signature::{self as quick, EcdsaKeyPair, EcdsaSigningAlgorithm, RsaEncoding};
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use sha2::{Sha256, Sha384, Sha512};
 use signature::RandomizedSigner as _;
@@ -15,11 +18,15 @@ use super::{SignError, SignatureAlgorithm};
 /// Is a private key of one of the six types. Wiped when dropped; never shown.
 pub struct PrivateKey {
     secret: Secret,
+    public: PublicKey,
     algorithm: SignatureAlgorithm,
 }
 
 enum Secret {
-    Rsa(Box<rsa::PrivateKey>),
+    /// Any RSA key, and the same key as ring knows it, if it does.
+    Rsa(Box<rsa::PrivateKey>, Option<Box<quick::RsaKeyPair>>),
+    /// P-256 or P-384 whose file holds the public key too.
+    Ecdsa(Box<EcdsaKeyPair>),
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
     P521(p521::ecdsa::SigningKey),
@@ -67,7 +74,7 @@ impl PrivateKey {
             let curve = key
                 .parameters
                 .and_then(|parameters| parameters.named_curve());
-            return Self::on_curve(curve, key.private_key);
+            return Self::on_curve(curve, &key);
         }
         Self::from_rsa(der)
     }
@@ -77,9 +84,7 @@ impl PrivateKey {
             const_oid::db::rfc5912::RSA_ENCRYPTION => Self::from_rsa(info.private_key.as_bytes()),
             const_oid::db::rfc5912::ID_EC_PUBLIC_KEY => {
                 match sec1::EcPrivateKey::from_der(info.private_key.as_bytes()) {
-                    Ok(key) => {
-                        Self::on_curve(info.algorithm.parameters_oid().ok(), key.private_key)
-                    }
+                    Ok(key) => Self::on_curve(info.algorithm.parameters_oid().ok(), &key),
                     Err(_) => refuse("the EC key is malformed"),
                 }
             }
@@ -92,36 +97,55 @@ impl PrivateKey {
         let Ok(key) = rsa::PrivateKey::from_pkcs1_der(der) else {
             return refuse("it is malformed, or not RSA 2048, 3072, 4096, P-256, P-384 or P-521");
         };
-        Self::new(Secret::Rsa(Box::new(key)))
+        let public = PublicKey::Rsa(key.to_public_key());
+        // Refused: more than two primes, a short exponent, what the rsa crate had to work out by itself.
+        let pair = quick::RsaKeyPair::from_der(der).ok().map(Box::new);
+        Self::new(Secret::Rsa(Box::new(key), pair), public)
     }
 
     fn on_curve(
         curve: Option<der::oid::ObjectIdentifier>,
-        scalar: &[u8],
+        key: &sec1::EcPrivateKey<'_>,
     ) -> Result<Self, SignError> {
+        if let Some((pair, public)) = pair_on_curve(curve, key) {
+            return Self::new(Secret::Ecdsa(Box::new(pair)), public);
+        }
+        let scalar = key.private_key;
         let secret = match curve {
             Some(const_oid::db::rfc5912::SECP_256_R_1) => {
-                p256::ecdsa::SigningKey::from_slice(&padded::<32>(scalar)?[..]).map(Secret::P256)
+                p256::ecdsa::SigningKey::from_slice(&padded::<32>(scalar)?[..]).map(|key| {
+                    let public = PublicKey::P256(*key.verifying_key());
+                    (Secret::P256(key), public)
+                })
             }
             Some(const_oid::db::rfc5912::SECP_384_R_1) => {
-                p384::ecdsa::SigningKey::from_slice(&padded::<48>(scalar)?[..]).map(Secret::P384)
+                p384::ecdsa::SigningKey::from_slice(&padded::<48>(scalar)?[..]).map(|key| {
+                    let public = PublicKey::P384(*key.verifying_key());
+                    (Secret::P384(key), public)
+                })
             }
             Some(const_oid::db::rfc5912::SECP_521_R_1) => {
-                p521::ecdsa::SigningKey::from_slice(&padded::<66>(scalar)?[..]).map(Secret::P521)
+                p521::ecdsa::SigningKey::from_slice(&padded::<66>(scalar)?[..]).map(|key| {
+                    let public = PublicKey::P521(*key.verifying_key());
+                    (Secret::P521(key), public)
+                })
             }
             Some(other) => return unused(&format!("EC on curve {other}")),
             None => return refuse("the EC key names no curve"),
         };
         match secret {
-            Ok(secret) => Self::new(secret),
+            Ok((secret, public)) => Self::new(secret, public),
             Err(_) => refuse("the EC key is malformed"),
         }
     }
 
-    fn new(secret: Secret) -> Result<Self, SignError> {
-        let public = public(&secret);
+    fn new(secret: Secret, public: PublicKey) -> Result<Self, SignError> {
         match public.algorithm() {
-            Some(algorithm) => Ok(Self { secret, algorithm }),
+            Some(algorithm) => Ok(Self {
+                secret,
+                public,
+                algorithm,
+            }),
             None => unused(&public.describe()),
         }
     }
@@ -133,8 +157,8 @@ impl PrivateKey {
     }
 
     /// Returns the public key.
-    pub(super) fn public(&self) -> PublicKey {
-        public(&self.secret)
+    pub(super) fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     /// Signs a message as envelopes need it: RSASSA-PSS with a salt of the hash's length, or ECDSA as `r||s`.
@@ -145,13 +169,22 @@ impl PrivateKey {
         let mut rng = SysRng;
         let crypto = |problem: String| SignError::Crypto { problem };
         match (&self.secret, self.algorithm) {
-            (Secret::Rsa(key), SignatureAlgorithm::Ps384) => key
+            (Secret::Rsa(_, Some(pair)), algorithm)
+                if let Some(made) = sign_rsa(pair, algorithm, message) =>
+            {
+                Ok(made)
+            }
+            (Secret::Ecdsa(pair), _) => match pair.sign(&SystemRandom::new(), message) {
+                Ok(made) => Ok(made.as_ref().to_vec()),
+                Err(_) => Err(crypto("no randomness is to be had".to_owned())),
+            },
+            (Secret::Rsa(key, _), SignatureAlgorithm::Ps384) => key
                 .pss_sign_with_rng::<Sha384, _>(&mut rng, message)
                 .map_err(|error| crypto(error.to_string())),
-            (Secret::Rsa(key), SignatureAlgorithm::Ps512) => key
+            (Secret::Rsa(key, _), SignatureAlgorithm::Ps512) => key
                 .pss_sign_with_rng::<Sha512, _>(&mut rng, message)
                 .map_err(|error| crypto(error.to_string())),
-            (Secret::Rsa(key), _) => key
+            (Secret::Rsa(key, _), _) => key
                 .pss_sign_with_rng::<Sha256, _>(&mut rng, message)
                 .map_err(|error| crypto(error.to_string())),
             (Secret::P256(key), _) => {
@@ -176,12 +209,46 @@ impl PrivateKey {
     }
 }
 
-fn public(secret: &Secret) -> PublicKey {
-    match secret {
-        Secret::Rsa(key) => PublicKey::Rsa(key.to_public_key()),
-        Secret::P256(key) => PublicKey::P256(*key.verifying_key()),
-        Secret::P384(key) => PublicKey::P384(*key.verifying_key()),
-        Secret::P521(key) => PublicKey::P521(*key.verifying_key()),
+/// Signs with ring, which verifies what it made; nothing where that fails.
+fn sign_rsa(
+    pair: &quick::RsaKeyPair,
+    algorithm: SignatureAlgorithm,
+    message: &[u8],
+) -> Option<Vec<u8>> {
+    let padding: &dyn RsaEncoding = match algorithm {
+        SignatureAlgorithm::Ps384 => &quick::RSA_PSS_SHA384,
+        SignatureAlgorithm::Ps512 => &quick::RSA_PSS_SHA512,
+        _ => &quick::RSA_PSS_SHA256,
+    };
+    let mut made = vec![0; pair.public().modulus_len()];
+    let signed = pair.sign(padding, &SystemRandom::new(), message, &mut made);
+    signed.ok().map(|()| made)
+}
+
+/// Returns the key as ring knows it: on its curves, where the file holds the public key and the two belong together.
+fn pair_on_curve(
+    curve: Option<der::oid::ObjectIdentifier>,
+    key: &sec1::EcPrivateKey<'_>,
+) -> Option<(EcdsaKeyPair, PublicKey)> {
+    let point = key.public_key?;
+    let new = |algorithm: &'static EcdsaSigningAlgorithm, scalar: &[u8]| {
+        let random = SystemRandom::new();
+        EcdsaKeyPair::from_private_key_and_public_key(algorithm, scalar, point, &random).ok()
+    };
+    match curve? {
+        const_oid::db::rfc5912::SECP_256_R_1 => {
+            let scalar = padded::<32>(key.private_key).ok()?;
+            let pair = new(&quick::ECDSA_P256_SHA256_FIXED_SIGNING, &scalar[..])?;
+            let public = p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
+            Some((pair, PublicKey::P256(public)))
+        }
+        const_oid::db::rfc5912::SECP_384_R_1 => {
+            let scalar = padded::<48>(key.private_key).ok()?;
+            let pair = new(&quick::ECDSA_P384_SHA384_FIXED_SIGNING, &scalar[..])?;
+            let public = p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
+            Some((pair, PublicKey::P384(public)))
+        }
+        _ => None,
     }
 }
 

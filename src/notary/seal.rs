@@ -111,7 +111,7 @@ impl LocalSigner {
     /// Refuses a key that does not match the leaf, and a chain that breaks a rule.
     pub fn new(key: PrivateKey, certificates: Vec<Certificate>) -> Result<Self, SignError> {
         let chain = Chain::check(certificates).map_err(SignError::Chain)?;
-        if *chain.key() != key.public() {
+        if chain.key() != key.public() {
             return Err(SignError::Mismatch);
         }
         Ok(Self { key, chain })

@@ -11,6 +11,7 @@ use super::{ConfigDir, KeySource, SettingsError, read_keys};
 use crate::files::{Stat, effective_uid, read_path};
 use crate::notary::{Certificate, LocalSigner, PrivateKey, SignError};
 use crate::oci::limits;
+use crate::sys::secrecy::wipe_what_is_freed;
 
 /// Loads the signer with this name, or the default one, and warnings about its files.
 ///
@@ -66,6 +67,7 @@ pub fn load_pair(
     key_path: &Path,
     certificates_path: &Path,
 ) -> Result<(LocalSigner, Vec<String>), SettingsError> {
+    wipe_what_is_freed();
     let (pem, stat) = read(key_path)?;
     let warnings = judge(key_path, &stat, effective_uid())?;
     let unusable = |source: SignError| SettingsError::UnusableKey {

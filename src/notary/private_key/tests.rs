@@ -13,7 +13,7 @@ macro_rules! key_file {
 fn reads_all_six_types() {
     for pair in PAIRS {
         let key = PrivateKey::parse_pem(pair.key).unwrap();
-        assert_eq!(key.public(), pair.certificates()[0].key(), "{}", pair.name);
+        assert_eq!(*key.public(), pair.certificates()[0].key(), "{}", pair.name);
         assert_eq!(format!("{key:?}"), "PrivateKey");
     }
 }
@@ -26,7 +26,7 @@ fn reads_pkcs1_and_sec1() {
         (key_file!("p521-sec1"), "p521"),
     ] {
         let key = PrivateKey::parse_pem(pem).unwrap();
-        assert_eq!(key.public(), pair(name).certificates()[0].key(), "{name}");
+        assert_eq!(*key.public(), pair(name).certificates()[0].key(), "{name}");
     }
 }
 
@@ -88,4 +88,52 @@ fn survives_any_changed_byte() {
             let _ = PrivateKey::parse_pem(&pem);
         }
     }
+}
+
+#[test]
+fn signs_with_every_form_of_a_key() {
+    for (pem, is_quick) in [
+        (pair("rsa2048").key, true),
+        (&key_file!("rsa2048-pkcs1")[..], true),
+        (pair("rsa3072").key, true),
+        (pair("rsa4096").key, true),
+        (pair("p256").key, true),
+        (key_file!("p256-sec1"), true),
+        (key_file!("p256-bare"), false),
+        (pair("p384").key, true),
+        (pair("p521").key, false),
+    ] {
+        let key = PrivateKey::parse_pem(pem).unwrap();
+        let by_ring = matches!(key.secret, Secret::Ecdsa(_) | Secret::Rsa(_, Some(_)));
+        assert_eq!(by_ring, is_quick, "{:?}", key.algorithm());
+        let [one, other] = [(); 2].map(|()| key.sign(b"message").unwrap());
+        assert_ne!(one, other);
+        for raw in [one, other] {
+            let salt = crate::notary::key::Salt::AsHash;
+            assert!(
+                key.public()
+                    .verifies(key.algorithm(), b"message", &raw, salt)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_key_without_its_public_key_is_the_same_key() {
+    let [bare, whole] = [key_file!("p256-bare").as_slice(), key_file!("p256-sec1")]
+        .map(|pem| PrivateKey::parse_pem(pem).unwrap());
+    assert_eq!(bare.public(), whole.public());
+}
+
+#[test]
+fn a_public_key_of_another_in_the_file_is_of_no_effect() {
+    let blocks = crate::notary::pem::blocks(key_file!("p256-sec1")).unwrap();
+    let block = blocks.iter().find(|block| is_private_key(block.label));
+    let mut bytes = block.unwrap().decode().unwrap().to_vec();
+    // The last byte is the end of the point, which then is on no curve.
+    *bytes.last_mut().unwrap() ^= 1;
+    let key = PrivateKey::parse_der(&bytes).unwrap();
+    let whole = PrivateKey::parse_pem(key_file!("p256-sec1")).unwrap();
+    assert_eq!(key.public(), whole.public());
+    assert!(matches!(key.secret, Secret::P256(_)));
 }
