@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::SettingsError;
@@ -85,17 +85,25 @@ impl ConfigDir {
         Ok(folder)
     }
 
-    /// Refuses stores that everybody could exchange, because a folder above them is writable by everybody.
-    pub(super) fn refuse_open_folders(&self, kind: StoreType) -> Result<(), SettingsError> {
+    /// Opens the folder of all stores of one type; `None` where there is none.
+    ///
+    /// Refuses stores that everybody could exchange, because it or a folder above it is writable by everybody.
+    pub(super) fn open_stores(&self, kind: StoreType) -> Result<Option<Folder>, SettingsError> {
         let stores = self.stores(kind);
+        let opened = open_folder(&stores)?;
+        if let Some(open) = &opened {
+            let stat = open.stat().map_err(SettingsError::file(&stores))?;
+            refuse_world_writable(&stores, stat.mode)?;
+        }
         let own = |folder: &&Path| folder.starts_with(&self.path);
-        for folder in stores.ancestors().take_while(own) {
-            if let Some(open) = open_folder(folder)? {
-                let stat = open.stat().map_err(SettingsError::file(folder))?;
-                refuse_world_writable(folder, stat.mode)?;
+        for folder in stores.ancestors().skip(1).take_while(own) {
+            match std::fs::metadata(folder) {
+                Ok(facts) => refuse_world_writable(folder, facts.mode())?,
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(SettingsError::io("examining", folder)(error)),
             }
         }
-        Ok(())
+        Ok(opened)
     }
 
     /// Opens a file of the folder, never through a symlink; `None` where there is none.

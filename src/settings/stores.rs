@@ -1,6 +1,7 @@
 //! Trust stores: `truststore/x509/TYPE/NAME/FILE`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +17,10 @@ use crate::oci::limits;
 pub fn read_anchors(dir: &ConfigDir, policy: &Policy) -> Anchors {
     let named = policy.statements.iter().flat_map(|s| &s.trust_stores);
     let mut stores = BTreeMap::new();
+    let mut parents = BTreeMap::new();
     for store in named {
         if !stores.contains_key(store) {
-            stores.insert(store.clone(), read_store(dir, store));
+            stores.insert(store.clone(), read_store(dir, store, &mut parents));
         }
     }
     Anchors { stores }
@@ -179,9 +181,16 @@ fn is_dots(name: &str) -> bool {
     matches!(name, "." | "..")
 }
 
+/// Holds the folders of all stores of a type that were opened already.
+type Parents = BTreeMap<StoreType, Folder>;
+
 /// Reads one store.
-fn read_store(dir: &ConfigDir, store: &StoreName) -> Result<Vec<Certificate>, AnchorsError> {
-    let folder = open_store(dir, store)?;
+fn read_store(
+    dir: &ConfigDir,
+    store: &StoreName,
+    parents: &mut Parents,
+) -> Result<Vec<Certificate>, AnchorsError> {
+    let folder = open_store(dir, store, parents)?;
     let names = match folder.names(limits::TRUST_STORE_FILES_MAX) {
         Ok(Some(names)) => names,
         Ok(None) => {
@@ -203,17 +212,22 @@ fn read_store(dir: &ConfigDir, store: &StoreName) -> Result<Vec<Certificate>, An
 }
 
 /// Opens the folder of a store: no symlink, no other file, not writable by everybody.
-fn open_store(dir: &ConfigDir, store: &StoreName) -> Result<Folder, AnchorsError> {
+fn open_store(
+    dir: &ConfigDir,
+    store: &StoreName,
+    parents: &mut Parents,
+) -> Result<Folder, AnchorsError> {
     if is_dots(&store.name) {
         return Err(about(store, "has the name of a folder, not of a store"));
     }
-    dir.refuse_open_folders(store.kind)
-        .map_err(|error| inaccessible(store, &error))?;
     let name = Path::new(&store.name);
-    let parent = match open_folder(&dir.stores(store.kind)) {
-        Ok(Some(parent)) => parent,
-        Ok(None) => return Err(AnchorsError::absent(store)),
-        Err(error) => return Err(inaccessible(store, &error)),
+    let parent = match parents.entry(store.kind) {
+        Entry::Occupied(opened) => opened.into_mut(),
+        Entry::Vacant(vacant) => match dir.open_stores(store.kind) {
+            Ok(Some(parent)) => vacant.insert(parent),
+            Ok(None) => return Err(AnchorsError::absent(store)),
+            Err(error) => return Err(inaccessible(store, &error)),
+        },
     };
     let opened = match parent.stat_at(name) {
         Ok(None) => return Err(AnchorsError::absent(store)),
