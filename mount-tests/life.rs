@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use signetfs::oci::media_type::IMAGE_MANIFEST;
 
 use crate::support::layouts::{self, Layout};
-use crate::support::{Mount, PROGRAM, Ran, User, fuse};
+use crate::support::{Mount, PROGRAM, Ran, User, fuse, tool};
 
 /// How long anything may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -424,6 +424,59 @@ fn counters_are_written_on_request_and_at_the_end() {
     drop(mount);
     until(|| counts().is_some());
     assert_eq!(counts().unwrap()["signatures"], 1);
+}
+
+#[test]
+fn a_touch_waits_for_six_fsyncs_and_for_five_beside_the_empty_config() {
+    for (is_there, expected) in [(false, 6), (true, 5)] {
+        let user = scene();
+        let empty = signetfs::oci::Digest::of(b"{}");
+        let empty = layouts::blob_path(&user.path("lay"), &empty.to_string());
+        assert!(!empty.exists());
+        if is_there {
+            fs::write(&empty, b"{}").unwrap();
+        }
+        let Some(_mount) = Mount::new(&user, "lay", "mnt", &["--stats", "stats.json"]) else {
+            return;
+        };
+        let pid = daemon(&user.path("mnt")).unwrap();
+        let traced = user.path("fsyncs");
+        let strace = tool("strace").map(|strace| {
+            let mut strace = user.program(&strace);
+            let strace = strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync,sync,syncfs"]);
+            let strace = strace.arg("-o").arg(&traced).args(["-p", &pid]);
+            let running = strace.spawn().unwrap();
+            let is_attached = || {
+                let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+                tasks.flatten().all(|task| {
+                    let status = fs::read_to_string(task.path().join("status"));
+                    status.is_ok_and(|status| !status.contains("TracerPid:\t0\n"))
+                })
+            };
+            until(is_attached);
+            running
+        });
+        let touched = user.program("touch").arg("mnt/sign").status().unwrap();
+        assert!(touched.success());
+        if let Some(mut strace) = strace {
+            let mut end = user.program("kill");
+            assert!(end.arg(strace.id().to_string()).status().unwrap().success());
+            strace.wait().unwrap();
+            let calls = fs::read_to_string(&traced).unwrap();
+            assert_eq!(
+                calls.lines().filter(|line| line.contains("sync(")).count(),
+                expected,
+                "{calls}"
+            );
+        }
+        let sent = user.program("kill").args(["-USR1", &pid]).status().unwrap();
+        assert!(sent.success());
+        let counts = || -> Option<serde_json::Value> {
+            serde_json::from_slice(&fs::read(user.path("stats.json")).ok()?).ok()
+        };
+        until(|| counts().is_some());
+        assert_eq!(counts().unwrap()["fsyncs"], expected, "{is_there}");
+    }
 }
 
 /// Writes a layout with one layer that takes long to hash and is not what its digest says.

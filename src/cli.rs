@@ -26,11 +26,12 @@ pub mod table;
 pub mod terminal;
 pub mod trust;
 pub mod verify;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use answer::{Answer, Failure};
 use exit::Exit;
@@ -101,7 +102,7 @@ fn act(arguments: Vec<OsString>) -> Exit {
             command.get_name() == word || command.get_all_aliases().any(|alias| alias == word)
         })
     });
-    let parsed = match CommandLine::try_parse_from(arguments) {
+    let parsed = match words::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => return terminal::finish(misunderstood(&error)),
     };

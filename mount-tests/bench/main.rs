@@ -40,9 +40,10 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let all: [Suite; 10] = [
+    let all: [Suite; 11] = [
         ("verify", verify_one),
         ("sign", sign_one),
+        ("touch", touch_sign),
         ("thousand", verify_thousand),
         ("hashing", hash_closure),
         ("status", read_status),
@@ -175,6 +176,40 @@ fn sign_one(workshop: &Workshop) {
                     workshop
                         .peer()
                         .args(["sign", "--oci-layout", "-k", key, &other_reference]),
+                )
+            },
+        );
+    }
+}
+
+/// Signs by touch in a mount until touch returns, beside one process of the peer that signs the same.
+fn touch_sign(workshop: &Workshop) {
+    for (key, goal) in [("rsa", "<= 0.5"), ("p256", "<= 0.3")] {
+        workshop.set_default_key(key);
+        let (mine, other) = (
+            workshop.image("touch-mine", 1, 1 << 10),
+            workshop.image("touch-other", 1, 1 << 10),
+        );
+        let reference = format!("{}:v0", other.display());
+        let (mine_copy, other_copy) = (workshop.copy(&mine), workshop.copy(&other));
+        let mount = workshop.mount(&mine, &[]);
+        let sign = mount.path().join("sign");
+        compare(
+            &format!("touch sign in a mount ({key}) / Go peer, one sign process"),
+            goal,
+            || {
+                workshop.restore(&mine_copy, &mine);
+                workshop.judged(&mount, "unsigned");
+                let time = timed(Command::new("touch").arg(&sign));
+                workshop.judged(&mount, "verified");
+                time
+            },
+            || {
+                workshop.restore(&other_copy, &other);
+                timed(
+                    workshop
+                        .peer()
+                        .args(["sign", "--oci-layout", "-k", key, &reference]),
                 )
             },
         );
