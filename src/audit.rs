@@ -4,11 +4,13 @@
 
 mod children;
 mod content;
-mod cores;
+pub(crate) mod cores;
 mod court;
 mod coverage;
 mod docker;
+mod envelopes;
 mod images;
+mod last;
 mod reading;
 mod room;
 mod selection;
@@ -18,6 +20,10 @@ mod standing;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use envelopes::Envelopes;
+pub use last::LastFound;
 
 use crate::layout::{Hashes, IndexBytes, Listing, Source, SourceError};
 use crate::notary::{Anchors, Policy, PolicyError};
@@ -75,6 +81,8 @@ pub enum Content {
     Known,
     /// Everything, hashed now where needed.
     Full,
+    /// Everything, as it was found when this survey was last judged: the caller made sure that no file changed since.
+    Unchanged,
 }
 
 /// Is what is asked.
@@ -107,6 +115,10 @@ pub struct Survey {
     pub listing: Listing,
     /// Why the layout is invalid, where it is.
     pub invalid: Option<String>,
+    /// What its envelopes are; handed on from survey to survey.
+    pub envelopes: Arc<Envelopes>,
+    /// What was wrong with its blobs when all of them were last looked at.
+    pub blobs: LastFound,
 }
 
 /// Says why nothing could be decided.

@@ -49,6 +49,7 @@ pub use names::{Kind, Lifetime, Stat};
 pub use snapshot::Snapshot;
 pub use workers::Workers;
 
+use crate::audit::Envelopes;
 use crate::layout::{Hashes, Source, Store};
 use crate::tree::Node;
 
@@ -93,6 +94,7 @@ pub struct Fs {
     plains: plain::Plains,
     scratch: scratch::Scratches,
     drafts: policy_file::Drafts,
+    envelopes: Arc<Envelopes>,
     versions: version::Versions,
     tell: OnceLock<Tell>,
     workers: Workers,
@@ -119,6 +121,7 @@ impl Fs {
             plains: plain::Plains::default(),
             scratch: scratch::Scratches::default(),
             drafts: policy_file::Drafts::default(),
+            envelopes: Arc::default(),
             versions: version::Versions::default(),
             tell: OnceLock::new(),
             workers: Workers::start(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use verdict::Verdict;
 
 use crate::notary::{EnvelopeFormat, IntactEnvelope, IntegrityError, Outcome, Reason};
-use crate::oci::{Descriptor, Digest, Scope, UnixTime};
+use crate::oci::{Closure, Descriptor, Digest, Scope, UnixTime};
 
 /// Names that a mount shows in the root beside the layout; stale copies of them in a layout are not extras.
 pub const SYNTHETIC_NAMES: [&str; 6] = [
@@ -142,8 +142,8 @@ pub struct ImageReport {
     pub content_total: usize,
     /// What is wrong.
     pub problems: Vec<Problem>,
-    /// The digests of the closure (manifests and blobs), for looking at their files again.
-    pub closure: Vec<Descriptor>,
+    /// The closure (manifests and blobs), for looking at their files again.
+    pub closure: Arc<Closure>,
 }
 
 /// Is everything that was found.

@@ -209,7 +209,13 @@ fn add(addition: &mut Addition, sealed: Sealed) {
         .blobs
         .push((Digest::of(&sealed.envelope), sealed.envelope));
     let config = EMPTY_CONFIG.to_vec();
-    if !addition.blobs.iter().any(|(_, bytes)| *bytes == config) {
+    // The first signature of an addition brings it, as its second blob.
+    if !addition
+        .blobs
+        .iter()
+        .take(2)
+        .any(|(_, bytes)| *bytes == config)
+    {
         addition.blobs.push((Digest::of(&config), config));
     }
     addition

@@ -6,21 +6,37 @@
 pub mod build;
 mod images;
 pub mod inode;
+pub mod later;
 pub mod node;
 mod signatures;
+mod stored;
 pub mod times;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
 
-pub use build::{Material, Owner, PolicyText, RootMode, build};
+pub use build::{Material, Owner, PolicyText, RootMode, build, rebuild};
+pub use later::{Later, Rendered};
 pub use node::{Attributes, Control, Entry, Node, View};
 
 /// Is one tree, unchanging.
+///
+/// What follows from the layout alone is shared with the next tree of the same layout: it is nearly all of a large one.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
+    /// What follows from the layout.
+    fixed: Arc<Part>,
+    /// What follows from the report and the policy; its entries come before those of the other part.
+    own: Part,
+    press: later::Press,
+}
+
+/// Is a part of a tree.
+#[derive(Debug, Clone, Default)]
+struct Part {
     entries: HashMap<u64, Entry>,
-    folders: HashMap<u64, BTreeMap<OsString, u64>>,
+    folders: HashMap<u64, BTreeMap<Box<OsStr>, u64>>,
     bytes: u64,
     /// The raw names of images, by the inode numbers of their folders.
     ref_names: HashMap<u64, String>,
@@ -30,55 +46,106 @@ impl Tree {
     /// Returns the entry with this inode number.
     #[must_use]
     pub fn entry(&self, inode: u64) -> Option<&Entry> {
-        self.entries.get(&inode)
+        let own = self.own.entries.get(&inode);
+        own.or_else(|| self.fixed.entries.get(&inode))
     }
 
     /// Returns the entry with this name in a folder.
     #[must_use]
     pub fn child(&self, folder: u64, name: &OsStr) -> Option<&Entry> {
-        let inode = self.folders.get(&folder)?.get(name)?;
-        self.entries.get(inode)
+        let inode = self
+            .parts()
+            .find_map(|part| part.folders.get(&folder)?.get(name))?;
+        self.entry(*inode)
     }
 
     /// Returns the names in a folder, sorted, with their inode numbers.
     #[must_use]
-    pub fn children(&self, folder: u64) -> Option<&BTreeMap<OsString, u64>> {
-        self.folders.get(&folder)
+    pub fn children(&self, folder: u64) -> Option<Vec<(&OsStr, u64)>> {
+        if !self.is_folder(folder) {
+            return None;
+        }
+        let mut names: Vec<(&OsStr, u64)> = self
+            .parts()
+            .filter_map(|part| part.folders.get(&folder))
+            .flatten()
+            .map(|(name, inode)| (&**name, *inode))
+            .collect();
+        names.sort_unstable();
+        Some(names)
+    }
+
+    fn is_folder(&self, inode: u64) -> bool {
+        self.parts().any(|part| part.folders.contains_key(&inode))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        [&self.own, &*self.fixed].into_iter()
     }
 
     /// Returns all entries, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        let own = &self.own.entries;
+        let fixed = self.fixed.entries.values();
+        own.values()
+            .chain(fixed.filter(|entry| !own.contains_key(&entry.inode)))
     }
 
-    /// Returns the sum of all sizes.
+    /// Returns the bytes of an entry that has them here, rendered now where they were not yet.
+    #[must_use]
+    pub fn bytes_of(&self, entry: &Entry) -> Option<Arc<[u8]>> {
+        match (&entry.node, later::of(entry)) {
+            (_, Some(later)) => Some(self.press.bytes(later)),
+            (Node::Control(Control::SignImage(_), _), None) => Some(Arc::clone(&self.press.sign)),
+            (node, None) => node.bytes().map(Arc::clone),
+        }
+    }
+
+    /// Returns what stat says of an entry.
+    #[must_use]
+    pub fn attributes_of(&self, entry: &Entry) -> Attributes {
+        match (&entry.node, self.rendered(entry)) {
+            (_, Some(rendered)) => rendered.attributes,
+            (Node::Control(Control::SignImage(_), _), None) => {
+                self.press.stamped(entry, &self.press.sign)
+            }
+            _ => entry.attributes,
+        }
+    }
+
+    /// Returns what was found when an entry was rendered, where it is one that is.
+    #[must_use]
+    pub fn rendered(&self, entry: &Entry) -> Option<Rendered> {
+        later::of(entry).map(|later| self.press.rendered(entry, later))
+    }
+
+    /// Returns the sum of all sizes, without those of files that are rendered when they are asked for.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.fixed.bytes.saturating_add(self.own.bytes)
     }
 
     /// Returns the raw name of the image that a folder is of.
     #[must_use]
     pub fn ref_name(&self, folder: u64) -> Option<&str> {
-        self.ref_names.get(&folder).map(String::as_str)
+        let mut found = self.parts().filter_map(|part| part.ref_names.get(&folder));
+        found.next().map(String::as_str)
     }
 
     /// Adds an entry below a folder; the first one with a name stays.
     ///
     /// The inode number is the wanted one, or the next free one: numbers made of hashes collide once in many lifetimes.
     fn add(&mut self, parent: u64, name: OsString, wanted: u64, entry: NewEntry) -> Option<u64> {
-        let siblings = self.folders.get_mut(&parent)?;
-        if siblings.contains_key(&name) {
+        if !self.is_folder(parent) || self.child(parent, &name).is_some() {
             return None;
         }
-        let inode = inode::free_from(wanted, |candidate| self.entries.contains_key(&candidate));
-        siblings.insert(name, inode);
-        self.bytes = self.bytes.saturating_add(entry.attributes.size);
+        let inode = inode::free_from(wanted, |candidate| self.entry(candidate).is_some());
+        let siblings = self.own.folders.entry(parent).or_default();
+        siblings.insert(name.into_boxed_os_str(), inode);
+        self.own.bytes = self.own.bytes.saturating_add(entry.attributes.size);
         if matches!(entry.node, Node::Directory) {
-            self.folders.insert(inode, BTreeMap::new());
-            if let Some(above) = self.entries.get_mut(&parent) {
-                above.attributes.links = above.attributes.links.saturating_add(1);
-            }
+            self.own.folders.insert(inode, BTreeMap::new());
+            self.link(parent);
         }
         let entry = Entry {
             inode,
@@ -86,8 +153,28 @@ impl Tree {
             node: entry.node,
             attributes: entry.attributes,
         };
-        self.entries.insert(inode, entry);
+        self.own.entries.insert(inode, entry);
         Some(inode)
+    }
+
+    /// Counts a folder more in another one.
+    fn link(&mut self, folder: u64) {
+        let Some(mut entry) = self.entry(folder).cloned() else {
+            return;
+        };
+        entry.attributes.links = entry.attributes.links.saturating_add(1);
+        self.own.entries.insert(folder, entry);
+    }
+
+    /// Returns whether the part that follows from the layout is the very one of another tree.
+    #[cfg(test)]
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.fixed, &other.fixed)
+    }
+
+    /// Makes what was added so far the part that the next tree may share.
+    fn fix(&mut self) {
+        self.fixed = Arc::new(std::mem::take(&mut self.own));
     }
 }
 

@@ -212,6 +212,11 @@ impl Workshop {
         layout
     }
 
+    /// Returns a path in the folder of this workshop.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Returns notation's policy of this workshop.
     pub(crate) fn policy(&self) -> PathBuf {
         self.config().join("trustpolicy.json")

@@ -184,7 +184,11 @@ fn one_member(builder: Builder, name: &str, random: &mut Random) -> Builder {
     match random.below(22) {
         0..5 => builder.file(name, content),
         5 => builder.folder(name),
-        6 => builder.link(name, b'2', random.pick::<&str>(&["a", "../x", "/nonexistent"])),
+        6 => builder.link(
+            name,
+            b'2',
+            random.pick::<&str>(&["a", "../x", "/nonexistent"]),
+        ),
         7 => builder.link(
             name,
             b'1',

@@ -1,6 +1,7 @@
 //! Signatures of what lies within images: platform manifests that were signed on their own. They decide no verdict.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::Selection;
 use super::court::{Closures, Court};
@@ -81,7 +82,7 @@ fn judge_one(
         content_good: 0,
         content_total: 0,
         problems: judged.problems,
-        closure: Vec::new(),
+        closure: Arc::default(),
     };
     (report, judged.valid_until)
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::cores::on_all_cores;
 use super::court::Court;
 use super::reading::causes;
-use super::{Asked, Content, Survey};
+use super::{Asked, Content, Selection, Survey};
 use crate::layout::{Blob, HashError, Hashes};
 use crate::oci::graph::Node;
 use crate::oci::{Closure, Descriptor, Digest, DocumentError, Progress};
@@ -43,7 +44,7 @@ pub(super) struct Flaw {
 
 /// Judges every blob of some closures, each once.
 pub(super) fn judge_blobs<'a>(
-    asked: &Asked<'_>,
+    (survey, asked): (&Survey, &Asked<'_>),
     hashes: &Hashes,
     progress: &dyn Progress,
     closures: impl Iterator<Item = &'a Arc<Closure>>,
@@ -59,12 +60,38 @@ pub(super) fn judge_blobs<'a>(
             wanted.push(descriptor);
         }
     }
+    if asked.content == Content::Unchanged {
+        survey.blobs.fill(&mut blobs);
+        return blobs;
+    }
     // The largest go first, so that no core waits long for another at the end.
     wanted.sort_by_key(|descriptor| std::cmp::Reverse(descriptor.size));
-    for batch in wanted.chunks(OPEN_BLOBS_MAX) {
-        judge_batch(asked, hashes, progress, batch, &mut blobs);
+    if asked.content == Content::Known {
+        let look = |descriptor: &&Descriptor| look_up(asked, hashes, descriptor);
+        let flaws = on_all_cores(&wanted, &look);
+        for (descriptor, flaw) in wanted.iter().zip(flaws) {
+            blobs.insert((&descriptor.digest, descriptor.size), flaw);
+        }
+    } else {
+        for batch in wanted.chunks(OPEN_BLOBS_MAX) {
+            judge_batch(asked, hashes, progress, batch, &mut blobs);
+        }
+    }
+    if asked.images == Selection::All {
+        survey.blobs.set(&blobs);
     }
     blobs
+}
+
+/// Judges a blob by what is known of it.
+fn look_up(asked: &Asked<'_>, hashes: &Hashes, descriptor: &Descriptor) -> Option<Flaw> {
+    match open(asked, descriptor) {
+        Err(flaw) => Some(flaw),
+        Ok(blob) => match hashes.known(descriptor, &blob) {
+            Some(_) => None,
+            None => Some(pending()),
+        },
+    }
 }
 
 fn judge_batch<'a>(
@@ -81,11 +108,6 @@ fn judge_batch<'a>(
         match open(asked, descriptor) {
             Err(flaw) => {
                 blobs.insert(key, Some(flaw));
-            }
-            Ok(blob) if asked.content == Content::Known => {
-                if hashes.known(descriptor, &blob).is_none() {
-                    blobs.insert(key, Some(pending()));
-                }
             }
             Ok(blob) => {
                 jobs.push(((*descriptor).clone(), blob));
@@ -145,7 +167,7 @@ fn missing(problem: &str) -> Flaw {
     }
 }
 
-fn pending() -> Flaw {
+pub(super) fn pending() -> Flaw {
     Flaw {
         verdict: Verdict::Pending,
         check: "digest",

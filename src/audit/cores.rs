@@ -8,7 +8,7 @@ use std::thread;
 const IMAGES_PER_THREAD: usize = 16;
 
 /// Applies `work` to every item, on all cores where there are many. Results in the order of the items.
-pub(super) fn on_all_cores<T: Sync, R: Send>(
+pub(crate) fn on_all_cores<T: Sync, R: Send>(
     items: &[T],
     work: &(impl Fn(&T) -> R + Sync),
 ) -> Vec<R> {

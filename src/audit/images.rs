@@ -56,7 +56,12 @@ pub(super) fn judge(
         .filter(|docket| docket.signatures.is_some())
         .map(|docket| (&docket.root.descriptor.digest, docket.closure))
         .collect();
-    let blobs = content::judge_blobs(court.asked, hashes, progress, wanted.into_values());
+    let blobs = content::judge_blobs(
+        (court.survey, court.asked),
+        hashes,
+        progress,
+        wanted.into_values(),
+    );
     let problems_max = room::problems_max(selected.len());
     let judge = |docket: &Docket<'_>| match &docket.signatures {
         None => Case {
@@ -119,18 +124,13 @@ fn image_report(court: &Court<'_>, image: &Image, case: &Case, budget: &mut Budg
         content_good: case.findings.good,
         content_total: case.findings.total,
         problems: case.findings.problems.clone(),
-        closure: Vec::new(),
+        closure: Arc::default(),
     };
     let closure = &case.findings.closure;
     let descriptors = closure.manifests.len().saturating_add(closure.blobs.len());
     if budget.take(descriptors, case.judged.signatures.len()) {
         report.signatures.clone_from(&case.judged.signatures);
-        report.closure = closure
-            .manifests
-            .iter()
-            .chain(&closure.blobs)
-            .cloned()
-            .collect();
+        report.closure = Arc::clone(closure);
         report.problems.extend(case.judged.problems.iter().cloned());
     } else {
         report.verdict = report.verdict.min(Verdict::Limit);

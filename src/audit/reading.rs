@@ -25,6 +25,8 @@ pub(super) fn survey(source: &dyn Source) -> Result<Survey, AuditError> {
         graph: Graph::default(),
         listing,
         invalid: None,
+        envelopes: Arc::default(),
+        blobs: super::LastFound::default(),
     };
     match read {
         Ok((index, parsed)) => {

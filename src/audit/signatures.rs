@@ -9,8 +9,8 @@ use super::room::Room;
 use super::standing::Standing;
 use crate::notary::judge::refuse;
 use crate::notary::{
-    Action, Check, CheckKind, Envelope, EnvelopeFormat, Evidence, IntactEnvelope, Judgement,
-    Question, Reason, judge,
+    Action, Check, CheckKind, EnvelopeFormat, Evidence, IntactEnvelope, Judgement, Question,
+    Reason, judge,
 };
 use crate::oci::limits::ENVELOPE_BYTES_MAX;
 use crate::oci::{Descriptor, Document, Image, ImageManifest, Referrer, UnixTime, media_type};
@@ -276,9 +276,10 @@ fn open(
         )));
     }
     report.bytes = Some(Arc::clone(&bytes));
-    Envelope::parse(&layer.media_type, &bytes)
-        .and_then(|envelope| envelope.check_with(&court.chains))
-        .map(Arc::new)
+    let name = (&layer.digest, layer.media_type.as_str());
+    let envelopes = &court.survey.envelopes;
+    envelopes
+        .open(name, &bytes, &court.chains)
         .map_err(Reason::Envelope)
 }
 

@@ -243,7 +243,11 @@ impl Fs {
         if folder != ROOT {
             let entry = snapshot.tree.child(folder, name);
             return Ok(match entry.map(|entry| &entry.node) {
-                Some(Node::Control(..) | Node::Rendered(View::Status, _)) => Sort::Control,
+                Some(
+                    Node::Control(..)
+                    | Node::Rendered(View::Status, _)
+                    | Node::Later(View::Status, _),
+                ) => Sort::Control,
                 Some(_) => Sort::Content,
                 None => Sort::Other,
             });

@@ -1,6 +1,6 @@
 //! Reading folders: the names as they were at opening, each position an offset.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use super::handles::Handle;
 use super::names::POLICY_NAME;
@@ -37,15 +37,15 @@ impl Fs {
             name: OsString::from(name),
         };
         let mut entries = vec![dot(".", inode), dot("..", entry.parent)];
+        let is_new = !names.iter().any(|(name, _)| *name == POLICY_NAME);
         for (name, child) in names {
             entries.push(FolderEntry {
-                inode: *child,
-                kind: kind_of(snapshot, *child),
-                name: name.clone(),
+                inode: child,
+                kind: kind_of(snapshot, child),
+                name: name.to_owned(),
             });
         }
         if inode == ROOT {
-            let is_new = !names.contains_key(OsStr::new(POLICY_NAME));
             if is_new && self.drafts.visible_bytes().is_some() {
                 entries.push(FolderEntry {
                     inode: POLICY,

@@ -18,8 +18,8 @@ use super::workers::lock;
 pub(super) enum Handle {
     /// The bytes of a synthetic file as they were when it was opened.
     Bytes(Arc<[u8]>),
-    /// The same, of a file that has versions.
-    Version(Arc<Version>),
+    /// The same, of a file that has versions; the version is kept for fstat.
+    Version(Arc<Version>, Arc<[u8]>),
     /// A file of the layout that nothing is promised about.
     Plain,
     /// A blob, each chunk checked.

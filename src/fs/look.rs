@@ -8,6 +8,7 @@ use super::Fs;
 use super::snapshot::{Basis, Judged, Looked, Snapshot};
 use super::workers::lock;
 use crate::audit::Content;
+use crate::audit::cores::on_all_cores;
 use crate::layout::{Blob, Identity};
 use crate::oci::{Descriptor, Digest, NoProgress};
 use crate::report::Report;
@@ -59,27 +60,37 @@ pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>,
     for image in &report.images {
         let total = image.closure.len();
         let is_whole = image.content_good == total && image.content_total == total;
-        for descriptor in &image.closure {
+        for descriptor in image.closure.parts() {
             let entry = unique.entry(&descriptor.digest);
             entry.or_insert((descriptor, is_whole)).1 |= is_whole;
         }
     }
+    let files: Vec<Wanted<'_>> = unique
+        .into_values()
+        .map(|(descriptor, is_whole)| {
+            let is_bad = bad.contains(&descriptor.digest);
+            Wanted {
+                descriptor,
+                is_good: is_whole && !is_bad,
+                is_manifest: basis.survey.graph.document(&descriptor.digest).is_some() && !is_bad,
+            }
+        })
+        .collect();
+    let seen = on_all_cores(&files, &|wanted: &Wanted<'_>| fs.look_after_judging(wanted));
     let mut standing = Standing::Stands;
-    let mut looked = Vec::with_capacity(unique.len());
-    for (digest, (descriptor, is_whole)) in unique {
-        if basis.survey.graph.document(digest).is_some() && !bad.contains(digest) {
-            standing = standing.max(fs.hash_manifest(descriptor));
-        }
-        let seen = fs.look_at(descriptor);
-        let is_judged_good = is_whole && !bad.contains(digest);
-        standing = standing.max(match (seen.identity, seen.known) {
-            (None, false) if is_judged_good => Standing::Changed,
-            (Some(_), false) if is_judged_good => Standing::Unknown,
-            _ => Standing::Stands,
-        });
-        looked.push(seen);
+    let mut looked = Vec::with_capacity(seen.len());
+    for (file, found) in seen {
+        looked.push(file);
+        standing = standing.max(found);
     }
     (looked, standing)
+}
+
+/// Is a file of a closure and what judging said of it.
+struct Wanted<'a> {
+    descriptor: &'a Descriptor,
+    is_good: bool,
+    is_manifest: bool,
 }
 
 impl Fs {
@@ -97,13 +108,28 @@ impl Fs {
         }
     }
 
+    fn look_after_judging(&self, wanted: &Wanted<'_>) -> (Looked, Standing) {
+        let hashed = match wanted.is_manifest {
+            true => self.hash_manifest(wanted.descriptor),
+            false => Standing::Stands,
+        };
+        let seen = self.look_at(wanted.descriptor);
+        let found = match (seen.identity, seen.known) {
+            (None, false) if wanted.is_good => Standing::Changed,
+            (Some(_), false) if wanted.is_good => Standing::Unknown,
+            _ => Standing::Stands,
+        };
+        (seen, hashed.max(found))
+    }
+
     fn look_at(&self, descriptor: &Descriptor) -> Looked {
         let blob = self.source.blob(&descriptor.digest).unwrap_or_default();
         let known = blob
             .as_ref()
             .is_some_and(|blob| self.hashes.known(descriptor, blob).is_some());
         Looked {
-            descriptor: descriptor.clone(),
+            // Nothing else of it is compared, and there may be many.
+            descriptor: Descriptor::new("", descriptor.digest.clone(), descriptor.size),
             identity: blob.as_ref().and_then(identity),
             known,
         }
@@ -120,10 +146,14 @@ impl Fs {
         if snapshot.looked.len() > FILES_EACH_TIME && !self.look_is_due() {
             return true;
         }
-        snapshot.looked.iter().all(|before| {
+        let stands = |before: &Looked| {
             let now = self.look_at(&before.descriptor);
             now.identity == before.identity && (now.known || !before.known)
-        })
+        };
+        match snapshot.looked.len() {
+            ..FILES_EACH_TIME => snapshot.looked.iter().all(stands),
+            _ => !on_all_cores(&snapshot.looked, &stands).contains(&false),
+        }
     }
 
     fn look_is_due(&self) -> bool {

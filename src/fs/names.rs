@@ -10,7 +10,7 @@ use super::workers::lock;
 use super::{Fs, FsError, Snapshot};
 use crate::layout::Blob;
 use crate::tree::inode::{self, POLICY, ROOT, SCRATCH_FIRST};
-use crate::tree::{Attributes, Entry, Node, times};
+use crate::tree::{Attributes, Entry, Node, Tree, times};
 
 /// The name of the policy in the root.
 pub(super) const POLICY_NAME: &str = "trustpolicy.json";
@@ -101,7 +101,7 @@ impl Fs {
     pub fn lookup(&self, snapshot: &Snapshot, folder: u64, name: &OsStr) -> Result<Stat, FsError> {
         check_name(name)?;
         if let Some(entry) = snapshot.tree.child(folder, name) {
-            return Ok(self.stat_found(entry));
+            return Ok(self.stat_found(&snapshot.tree, entry));
         }
         match snapshot.tree.entry(folder).map(|entry| &entry.node) {
             Some(Node::Directory) => {}
@@ -133,9 +133,6 @@ impl Fs {
         inode: u64,
         handle: Option<u64>,
     ) -> Result<Stat, FsError> {
-        if self.is_version(inode) {
-            return self.stat_version(inode);
-        }
         let handle = handle.and_then(|number| self.handles.find(number));
         match handle.as_deref() {
             Some(Handle::Policy(draft)) => {
@@ -146,10 +143,14 @@ impl Fs {
                 }
             }
             Some(Handle::Scratch(file)) => return Ok(lock(file).stat()),
+            Some(Handle::Version(version, _)) => return Ok(version.stat(Lifetime::Long)),
             _ => {}
         }
+        if self.is_version(inode) {
+            return self.stat_version(inode);
+        }
         if let Some(entry) = snapshot.tree.entry(inode) {
-            return Ok(self.stat_of(entry));
+            return Ok(self.stat_of(&snapshot.tree, entry));
         }
         if inode == POLICY {
             let bytes = self.drafts.visible_bytes().ok_or(FsError::StaleInode)?;
@@ -181,19 +182,21 @@ impl Fs {
         }
     }
 
-    pub(super) fn stat_of(&self, entry: &Entry) -> Stat {
+    pub(super) fn stat_of(&self, tree: &Tree, entry: &Entry) -> Stat {
         let (kind, lifetime) = match &entry.node {
             Node::Directory if is_blob_folder(entry) => (Kind::Directory, Lifetime::Short),
             Node::Directory => (Kind::Directory, Lifetime::None),
             Node::Link(_) => (Kind::Link, Lifetime::None),
             Node::Blob(_) => (Kind::File, Lifetime::Long),
-            Node::File(_) | Node::Index(_) | Node::Rendered(..) | Node::Control(..) => {
-                (Kind::File, Lifetime::None)
-            }
+            Node::File(_)
+            | Node::Index(_)
+            | Node::Rendered(..)
+            | Node::Later(..)
+            | Node::Control(..) => (Kind::File, Lifetime::None),
         };
         let attributes = match &entry.node {
             Node::File(path) => self.present_attributes(path, entry.attributes),
-            _ => entry.attributes,
+            _ => tree.attributes_of(entry),
         };
         Stat {
             inode: entry.inode,

@@ -103,8 +103,9 @@ impl Fs {
             return self.open_scratch(open);
         }
         let Some(entry) = snapshot.tree.entry(open.inode) else {
+            // A draft is there for writers; for readers there is no policy until it is in force.
             let is_draft = open.inode == POLICY && self.drafts.visible_bytes().is_some();
-            if is_draft {
+            if is_draft && open.mode != Mode::Read {
                 return self.open_policy_file(open, &Arc::default());
             }
             return Err(FsError::StaleInode);
@@ -114,10 +115,13 @@ impl Fs {
             Node::Directory => Err(FsError::IsADirectory),
             Node::Control(Control::Policy, bytes) => self.open_policy_file(open, bytes),
             Node::Control(Control::Sign, bytes) => self.open_sign(open, (Target::All, bytes)),
-            Node::Control(Control::SignImage(digest), bytes) => {
-                self.open_sign(open, (Target::image(open.inode, digest), bytes))
+            Node::Control(Control::SignImage(digest), _) => {
+                let bytes = snapshot.tree.bytes_of(entry).unwrap_or_default();
+                self.open_sign(open, (Target::image(open.inode, digest), &bytes))
             }
-            Node::Rendered(View::Status, _) if writes => Err(FsError::ReadOnlyStatus),
+            Node::Rendered(View::Status, _) | Node::Later(View::Status, _) if writes => {
+                Err(FsError::ReadOnlyStatus)
+            }
             _ if writes => Err(FsError::ReadOnlyContent),
             Node::Blob(digest) => {
                 let (handle, path) = self.open_blob(open.inode, digest, register)?;
@@ -126,7 +130,10 @@ impl Fs {
             }
             Node::File(path) => Ok(self.reading(self.open_plain(open.inode, path)?)),
             Node::Link(_) => Err(FsError::StaleInode),
-            Node::Index(bytes) | Node::Rendered(_, bytes) => Ok(self.bound(bytes)),
+            Node::Index(_) | Node::Rendered(..) | Node::Later(..) => {
+                let bytes = snapshot.tree.bytes_of(entry).ok_or(FsError::StaleInode)?;
+                Ok(self.bound(&bytes))
+            }
         }
     }
 
@@ -208,7 +215,7 @@ impl Fs {
         let read = match &*handle {
             Handle::Content(content) => return self.read_blob(content, range, answer),
             Handle::Bytes(bytes) => Ok(slice(bytes, range)),
-            Handle::Version(version) => Ok(slice(version.bytes(), range)),
+            Handle::Version(_, bytes) => Ok(slice(bytes, range)),
             Handle::Plain => self.read_plain(inode, range),
             Handle::Policy(draft) => Ok(slice(lock(draft).bytes(), range)),
             Handle::Sign(..) => self.read_node(inode, range),
@@ -222,8 +229,8 @@ impl Fs {
     fn read_node(&self, inode: u64, range: (u64, usize)) -> Result<Vec<u8>, FsError> {
         let snapshot = self.current();
         let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;
-        let bytes = entry.node.bytes().ok_or(FsError::StaleInode)?;
-        Ok(slice(bytes, range))
+        let bytes = snapshot.tree.bytes_of(entry).ok_or(FsError::StaleInode)?;
+        Ok(slice(&bytes, range))
     }
 
     /// Writes.

@@ -3,8 +3,8 @@
 //! Not here: hashing (`judge`); nothing in this file reads the content of a blob that is not a manifest.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::error::chain;
@@ -12,7 +12,7 @@ use super::inputs::{Links, PolicyFile, SignFile};
 use super::snapshot::{Basis, Judged, Looked, Observed, Snapshot, waits_for_hashing};
 use super::workers::lock;
 use super::{Fs, look};
-use crate::audit::{self, Asked, Content, Selection, Survey};
+use crate::audit::{self, Asked, Content, LastFound, Selection, Survey};
 use crate::layout::{Source, Stamp};
 use crate::oci::{Graph, NoProgress, Progress, UnixTime};
 use crate::report::{ContentLevel, Problem, Report, Verdict};
@@ -113,7 +113,20 @@ impl Fs {
         if keep_layout && self.only_refusal_differs(&before, &basis) {
             return self.swap_refusal(&before, basis);
         }
+        if keep_layout && matches!(before.judged, Judged::Complete) && self.content_stands(&before)
+        {
+            return self.judge_again(&before, basis);
+        }
         self.judge_and_swap(basis)
+    }
+
+    /// Judges the same layout again: its files are what they were, so only signatures are weighed.
+    fn judge_again(&self, before: &Snapshot, basis: Basis) -> Arc<Snapshot> {
+        let report = self.report(&basis, Content::Unchanged, &NoProgress);
+        if waits_for_hashing(&report) {
+            return self.judge_and_swap(basis);
+        }
+        self.swap(basis, report, Judged::Complete, Arc::clone(&before.looked))
     }
 
     /// Makes the first snapshot.
@@ -161,13 +174,19 @@ impl Fs {
 
     /// Reads the layout; what cannot be read is a survey that says so.
     fn survey(&self) -> Survey {
+        let envelopes = Arc::clone(&self.envelopes);
         match audit::survey(&*self.source, &self.hashes) {
-            Ok(survey) => survey,
+            Ok(survey) => Survey {
+                envelopes,
+                ..survey
+            },
             Err(error) => Survey {
                 index: None,
                 graph: Graph::default(),
                 listing: self.source.listing().unwrap_or_default(),
                 invalid: Some(chain(&error)),
+                envelopes,
+                blobs: LastFound::default(),
             },
         }
     }
@@ -279,14 +298,16 @@ impl Fs {
         judged: Judged,
         looked: Arc<Vec<Looked>>,
     ) -> Arc<Snapshot> {
+        let report = Arc::new(report);
         let tree = self.tree(&basis, &report);
         let (before, snapshot) = self.state.swap(|before| Snapshot {
             generation: before.map_or(0, |before| before.generation + 1),
             basis,
-            report: Arc::new(report),
+            report,
             judged,
             looked,
             tree,
+            described: OnceLock::new(),
         });
         if let Some(before) = before {
             self.tell_kernel(before, Arc::clone(&snapshot));
@@ -294,10 +315,10 @@ impl Fs {
         snapshot
     }
 
-    fn tree(&self, basis: &Basis, report: &Report) -> tree::Tree {
+    fn tree(&self, basis: &Basis, report: &Arc<Report>) -> tree::Tree {
         let readable = self.options.sign == SignFile::Present;
         let shared = !self.options.sign_uids.is_empty();
-        tree::build(&Material {
+        let material = Material {
             listing: &basis.survey.listing,
             index: basis.survey.index.as_ref(),
             links: (self.options.links == Links::Present).then_some(&basis.survey.graph),
@@ -315,7 +336,13 @@ impl Fs {
             } else {
                 RootMode::Owner
             },
-        })
+        };
+        match self.state.get() {
+            Some(before) if Arc::ptr_eq(&before.basis.survey, &basis.survey) => {
+                tree::rebuild(&material, &before.tree)
+            }
+            _ => tree::build(&material),
+        }
     }
 }
 

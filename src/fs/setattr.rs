@@ -54,7 +54,10 @@ impl Fs {
         let snapshot = self.current();
         let entry = snapshot.tree.entry(self.versions.inode(inode));
         let node = entry.map(|entry| &entry.node);
-        matches!(node, Some(Node::Rendered(View::Status, _)))
+        matches!(
+            node,
+            Some(Node::Rendered(View::Status, _) | Node::Later(View::Status, _))
+        )
     }
 
     /// Changes attributes, which for `sign` may mean to sign; the answer shows the result.
@@ -72,7 +75,9 @@ impl Fs {
             let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;
             match &entry.node {
                 Node::Control(..) => self.change_sign(entry, change)?,
-                Node::Rendered(View::Status, _) => return Err(FsError::ReadOnlyStatus),
+                Node::Rendered(View::Status, _) | Node::Later(View::Status, _) => {
+                    return Err(FsError::ReadOnlyStatus);
+                }
                 _ => return Err(FsError::ReadOnlyContent),
             }
         }

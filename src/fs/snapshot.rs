@@ -1,7 +1,8 @@
 //! One state of a mount: everything that is shown together, unchanging, with what it was made of.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::audit::{Survey, Trust};
@@ -79,6 +80,8 @@ pub struct Snapshot {
     pub looked: Arc<Vec<Looked>>,
     /// What is shown.
     pub tree: Tree,
+    /// Where the closures describe each blob: image and position. Made when first asked for.
+    pub described: OnceLock<HashMap<Digest, (usize, usize)>>,
 }
 
 impl Snapshot {
@@ -119,6 +122,24 @@ impl Snapshot {
             Judged::Pending | Judged::Complete => true,
             Judged::OneLook(taken) => !taken.swap(true, Ordering::AcqRel),
         }
+    }
+
+    /// Returns how an image's closure describes a blob: the first image's that has it.
+    #[must_use]
+    pub fn descriptor(&self, digest: &Digest) -> Option<&Descriptor> {
+        let images = &self.report.images;
+        let described = self.described.get_or_init(|| {
+            let mut table = HashMap::new();
+            for (image, report) in images.iter().enumerate() {
+                for (position, descriptor) in report.closure.parts().enumerate() {
+                    let place = (image, position);
+                    table.entry(descriptor.digest.clone()).or_insert(place);
+                }
+            }
+            table
+        });
+        let (image, position) = described.get(digest)?;
+        images.get(*image)?.closure.parts().nth(*position)
     }
 
     /// Returns whether this snapshot counts the blob as good.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::open::{Data, Mode, Open, Opened};
 use super::workers::lock;
 use super::{Fs, FsError, Kind, Lifetime, Snapshot, Stat, handles::Handle};
-use crate::tree::{Attributes, Entry, Node, View};
+use crate::oci::Digest;
+use crate::tree::{Attributes, Entry, Node, Tree, View};
 
 /// The first number of a version, above all inode numbers.
 pub(super) const VERSION_FIRST: u64 = 1 << 60;
@@ -31,8 +32,29 @@ pub(super) struct Version {
     inode: u64,
     attributes: Attributes,
     view: Option<View>,
-    bytes: Arc<[u8]>,
+    identity: Identity,
 }
+
+/// Tells the states of a file apart.
+#[derive(Debug, Clone)]
+enum Identity {
+    /// Its bytes, which the snapshot holds too.
+    Bytes(Arc<[u8]>),
+    /// Their digest, where they are rendered when they are asked for.
+    Digest(Digest),
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bytes(one), Self::Bytes(other)) => Arc::ptr_eq(one, other) || one == other,
+            (Self::Digest(one), Self::Digest(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Identity {}
 
 /// Holds the versions that the kernel may know.
 #[derive(Debug, Default)]
@@ -56,8 +78,8 @@ struct State {
 struct Retry {
     thread: u32,
     told: Instant,
-    /// The version that it found then, all of its inputs looked at.
-    found: Option<u64>,
+    /// The version that it found then, all of its inputs looked at, and the bytes of it.
+    found: Option<(u64, Arc<[u8]>)>,
 }
 
 impl State {
@@ -111,14 +133,23 @@ impl Versions {
         lock(&self.state).by_number.get(&number).cloned()
     }
 
-    /// Returns the version that an entry is, made where there is none yet.
-    fn of(&self, entry: &Entry, bytes: &Arc<[u8]>) -> Arc<Version> {
+    /// Returns the version that an entry is, made where there is none yet; `None` where it has none.
+    ///
+    /// Control files have none: whoever writes or touches one means the file.
+    fn of(&self, tree: &Tree, entry: &Entry) -> Option<Arc<Version>> {
+        let (view, identity) = match &entry.node {
+            Node::Index(bytes) => (None, Identity::Bytes(Arc::clone(bytes))),
+            Node::Rendered(view, bytes) => (Some(*view), Identity::Bytes(Arc::clone(bytes))),
+            Node::Later(view, _) => (Some(*view), Identity::Digest(tree.rendered(entry)?.digest)),
+            _ => return None,
+        };
+        let attributes = tree.attributes_of(entry);
         let mut state = lock(&self.state);
-        if let Some(latest) = state.latest(entry.inode) {
-            let same = Arc::ptr_eq(&latest.bytes, bytes) || latest.bytes == *bytes;
-            if same && latest.attributes == entry.attributes {
-                return Arc::clone(latest);
-            }
+        if let Some(latest) = state.latest(entry.inode)
+            && latest.attributes == attributes
+            && latest.identity == identity
+        {
+            return Some(Arc::clone(latest));
         }
         if state.present.len() >= PRESENT_MAX {
             for number in std::mem::take(&mut state.present).into_values() {
@@ -129,15 +160,15 @@ impl Versions {
         let version = Arc::new(Version {
             number: VERSION_FIRST.saturating_add(state.made),
             inode: entry.inode,
-            attributes: entry.attributes,
-            view: view(entry),
-            bytes: Arc::clone(bytes),
+            attributes,
+            view,
+            identity,
         });
         state.by_number.insert(version.number, Arc::clone(&version));
         if let Some(before) = state.present.insert(entry.inode, version.number) {
             state.supersede(before);
         }
-        version
+        Some(version)
     }
 
     /// Returns the inode number that a number stands for: its own, or that of the file it is a version of.
@@ -149,23 +180,9 @@ impl Versions {
     }
 }
 
-fn view(entry: &Entry) -> Option<View> {
-    match entry.node {
-        Node::Rendered(view, _) => Some(view),
-        _ => None,
-    }
-}
-
-/// Returns the bytes of an entry that has versions. Control files have none: whoever writes or touches one means the file.
-fn versioned(entry: &Entry) -> Option<&Arc<[u8]>> {
-    match &entry.node {
-        Node::Index(bytes) | Node::Rendered(_, bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
 impl Version {
-    fn stat(&self, lifetime: Lifetime) -> Stat {
+    /// Says what stat says.
+    pub(super) fn stat(&self, lifetime: Lifetime) -> Stat {
         Stat {
             inode: self.inode,
             number: self.number,
@@ -173,11 +190,6 @@ impl Version {
             attributes: self.attributes,
             lifetime,
         }
-    }
-
-    /// Returns the bytes.
-    pub(super) fn bytes(&self) -> &Arc<[u8]> {
-        &self.bytes
     }
 }
 
@@ -189,11 +201,11 @@ impl Fs {
     }
 
     /// Says what a lookup answers for an entry.
-    pub(super) fn stat_found(&self, entry: &Entry) -> Stat {
-        match versioned(entry) {
+    pub(super) fn stat_found(&self, tree: &Tree, entry: &Entry) -> Stat {
+        match self.versions.of(tree, entry) {
             // The answer's attributes count for nothing: they would show the number of the version as `st_ino`.
-            Some(bytes) => self.versions.of(entry, bytes).stat(Lifetime::None),
-            None => self.stat_of(entry),
+            Some(version) => version.stat(Lifetime::None),
+            None => self.stat_of(tree, entry),
         }
     }
 
@@ -216,23 +228,27 @@ impl Fs {
                 _ => FsError::ReadOnlyContent,
             });
         }
-        let entry = snapshot.tree.entry(version.inode);
-        let (entry, bytes) = entry
-            .and_then(|entry| Some((entry, versioned(entry)?)))
-            .ok_or(FsError::StaleInode)?;
-        let present = self.versions.of(entry, bytes);
-        let (version, data) = if present.number == version.number {
-            (version, Data::Version)
+        let tree = &snapshot.tree;
+        let entry = tree.entry(version.inode).ok_or(FsError::StaleInode)?;
+        let present = self.versions.of(tree, entry).ok_or(FsError::StaleInode)?;
+        let bytes = tree.bytes_of(entry).ok_or(FsError::StaleInode)?;
+        let (handle, data) = if present.number == version.number {
+            (Handle::Version(version, bytes), Data::Version)
         } else {
             match lock(&self.versions.state).tries_again(open.caller.pid) {
                 None => return Err(FsError::StaleInode),
-                // Found within this very opening, when it was the present one.
-                Some(retry) if retry.found == Some(version.number) => (version, Data::Version),
-                Some(_) => (present, Data::Bound),
+                Some(Retry {
+                    found: Some((found, bytes)),
+                    ..
+                }) if found == version.number => {
+                    // Found within this very opening, when it was the present one.
+                    (Handle::Version(version, bytes), Data::Version)
+                }
+                Some(_) => (Handle::Version(present, bytes), Data::Bound),
             }
         };
         Ok(Opened {
-            handle: self.handles.add(Handle::Version(version)),
+            handle: self.handles.add(handle),
             data,
         })
     }
@@ -246,9 +262,11 @@ impl Fs {
 
     /// Notes what such a thread found. All inputs were looked at for it, those of opening too, so it may be opened although it is
     /// superseded by then.
-    pub fn found_again(&self, thread: u32, found: &Stat) {
+    pub fn found_again(&self, snapshot: &Snapshot, thread: u32, found: &Stat) {
+        let entry = snapshot.tree.entry(found.inode);
+        let bytes = entry.and_then(|entry| snapshot.tree.bytes_of(entry));
         if let Some(retry) = lock(&self.versions.state).retry(thread) {
-            retry.found = Some(found.number);
+            retry.found = bytes.map(|bytes| (found.number, bytes));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::inputs::{PolicyFile, Reads};
 use super::{Caller, Fs, FsError, Snapshot};
-use crate::oci::{Descriptor, Digest, NoProgress};
+use crate::oci::{Digest, NoProgress};
 use crate::tree::inode::{ROOT, SCRATCH_FIRST};
 use crate::tree::{Entry, Node};
 
@@ -122,7 +122,7 @@ impl Fs {
     }
 
     fn blob_attribute(&self, snapshot: &Snapshot, digest: &Digest, name: &str) -> Option<Vec<u8>> {
-        let descriptor = closure_descriptor(snapshot, digest)?;
+        let descriptor = snapshot.descriptor(digest)?;
         match name {
             CHECKSUM => {
                 let Digest::Sha256(_) = digest else {
@@ -145,13 +145,4 @@ impl Fs {
             _ => None,
         }
     }
-}
-
-/// Returns how an image's closure describes a blob.
-fn closure_descriptor<'a>(snapshot: &'a Snapshot, digest: &Digest) -> Option<&'a Descriptor> {
-    let images = &snapshot.report.images;
-    images
-        .iter()
-        .flat_map(|image| &image.closure)
-        .find(|descriptor| descriptor.digest == *digest)
 }

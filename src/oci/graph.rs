@@ -103,6 +103,25 @@ pub struct Closure {
     pub limit: bool,
 }
 
+impl Closure {
+    /// Returns manifests, then blobs.
+    pub fn parts(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().chain(&self.blobs)
+    }
+
+    /// Returns the number of manifests and blobs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.manifests.len().saturating_add(self.blobs.len())
+    }
+
+    /// Returns whether there are neither manifests nor blobs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Holds the whole graph.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {

@@ -32,7 +32,7 @@ fn image(name: Option<&str>, verdict: Verdict) -> ImageReport {
         content_good: 3,
         content_total: 3,
         problems: Vec::new(),
-        closure: Vec::new(),
+        closure: Arc::default(),
     }
 }
 

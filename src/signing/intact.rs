@@ -10,6 +10,9 @@ use crate::oci::graph::Node;
 use crate::oci::limits::MANIFEST_BYTES_MAX;
 use crate::oci::{Closure, Descriptor, Digest, Graph, Progress};
 
+/// Blobs that are open at a time.
+const OPEN_BLOBS_MAX: usize = 256;
+
 /// Checks the closures of all artifacts, each blob once.
 ///
 /// # Errors
@@ -21,18 +24,33 @@ pub(super) fn check(
 ) -> Result<(), SigningError> {
     let graph = &job.survey.graph;
     let mut seen: HashSet<Digest> = HashSet::new();
-    let mut jobs = Vec::new();
+    let mut wanted = Vec::new();
     for artifact in artifacts {
         let closure = graph.closure(&artifact.descriptor);
         sound(graph, &artifact.descriptor, &closure)?;
         for descriptor in closure.manifests.into_iter().chain(closure.blobs) {
-            if !seen.insert(descriptor.digest.clone()) {
-                continue;
+            if seen.insert(descriptor.digest.clone()) {
+                wanted.push(descriptor);
             }
-            let blob = stored(job.store, &descriptor)?;
-            jobs.push((descriptor, blob));
         }
     }
+    // Small ones together, so that all cores have work and few files are open.
+    wanted.sort_by_key(|descriptor| std::cmp::Reverse(descriptor.size));
+    for batch in wanted.chunks(OPEN_BLOBS_MAX) {
+        check_batch(job, batch, progress)?;
+    }
+    Ok(())
+}
+
+fn check_batch(
+    job: &Job<'_>,
+    batch: &[Descriptor],
+    progress: &dyn Progress,
+) -> Result<(), SigningError> {
+    let jobs = batch
+        .iter()
+        .map(|descriptor| Ok((descriptor.clone(), stored(job.store, descriptor)?)))
+        .collect::<Result<Vec<_>, SigningError>>()?;
     for (descriptor, blob) in &jobs {
         if blob.size() != descriptor.size {
             return Err(SigningError::Corrupt(HashError::Size {

@@ -2,9 +2,11 @@
 //!
 //! Not here: whether a policy would trust it; policy plays no part in signing.
 
+use std::sync::Arc;
+
 use super::intact::read_whole;
 use super::{Job, SigningError};
-use crate::notary::{Chain, Envelope, IntactEnvelope};
+use crate::notary::{Chain, ChainCache, IntactEnvelope};
 use crate::oci::limits::ENVELOPE_BYTES_MAX;
 use crate::oci::media_type::NOTARY_SIGNATURE;
 use crate::oci::{Descriptor, Document, Referrer, UnixTime};
@@ -21,6 +23,7 @@ pub(super) fn is_signed(
     let Some(chain) = job.signer.chain().map_err(SigningError::Seal)? else {
         return Ok(false);
     };
+    let chains = ChainCache::new();
     let found = job
         .survey
         .graph
@@ -28,13 +31,17 @@ pub(super) fn is_signed(
         .iter()
         .filter(|referrer| referrer.plain)
         .filter(|referrer| referrer.artifact_type.as_deref() == Some(NOTARY_SIGNATURE))
-        .filter_map(|referrer| envelope(job, referrer))
+        .filter_map(|referrer| envelope(job, referrer, &chains))
         .any(|envelope| fits(job, &envelope, artifact, &chain, now));
     Ok(found)
 }
 
 /// Returns the intact envelope of a signature in the requested format.
-fn envelope(job: &Job<'_>, referrer: &Referrer) -> Option<IntactEnvelope> {
+fn envelope(
+    job: &Job<'_>,
+    referrer: &Referrer,
+    chains: &ChainCache,
+) -> Option<Arc<IntactEnvelope>> {
     let document = job.survey.graph.document(&referrer.descriptor.digest)?;
     let Document::Manifest(manifest) = document else {
         return None;
@@ -50,8 +57,9 @@ fn envelope(job: &Job<'_>, referrer: &Referrer) -> Option<IntactEnvelope> {
     if !layer.digest.matches(&bytes) {
         return None;
     }
-    let parsed = Envelope::parse(&layer.media_type, &bytes).ok()?;
-    parsed.check().ok()
+    let name = (&layer.digest, layer.media_type.as_str());
+    let envelopes = &job.survey.envelopes;
+    envelopes.open(name, &bytes, chains).ok()
 }
 
 fn fits(

@@ -1,17 +1,16 @@
 //! Builds the tree: the layout byte for byte, and the synthetic files beside it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::Arc;
 
+use super::later::{Later, Place, Press};
 use super::node::{Attributes, Control, Entry, Node, View};
-use super::signatures::signature_files;
+use super::signatures::{Content, signature_files};
 use super::{NewEntry, Tree, images, inode, times};
-use crate::layout::{Extra, ExtraKind, FileFacts, IndexBytes, Listing, Timestamp};
+use crate::layout::{FileFacts, IndexBytes, Listing, Timestamp};
 use crate::oci::{Digest, Graph, UnixTime};
-use crate::report::{ImageReport, Report, SYNTHETIC_NAMES};
+use crate::report::{ImageReport, Report};
 
 /// Is the user that the root and the control files belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub struct Material<'a> {
     /// The manifests that `images/` is made of; none where the mount has no `images/`.
     pub links: Option<&'a Graph>,
     /// The report.
-    pub report: &'a Report,
+    pub report: &'a Arc<Report>,
     /// The policy, where there is one.
     pub policy: Option<&'a PolicyText>,
     /// What `sign` reads as, where it exists.
@@ -67,23 +66,43 @@ pub struct Material<'a> {
 /// Builds the tree.
 #[must_use]
 pub fn build(material: &Material<'_>) -> Tree {
-    let mut builder = Builder {
-        material,
-        newest: newest(material),
-        tree: Tree::default(),
-        paths: HashMap::new(),
-    };
+    let mut builder = Builder::new(material);
     builder.root();
-    builder.control_files();
-    builder.status();
-    builder.signatures();
     if let Some(graph) = material.links {
         images::add(&mut builder, graph);
     }
     builder.layout_files();
     builder.blobs();
     builder.extras();
-    builder.tree
+    builder.tree.fix();
+    builder.judged()
+}
+
+/// Builds the tree of the same layout again: all of its material is that of `before`, but for report, policy and times.
+#[must_use]
+pub fn rebuild(material: &Material<'_>, before: &Tree) -> Tree {
+    let is_alike = before
+        .press
+        .report
+        .as_ref()
+        .is_some_and(|report| is_alike(report, material.report));
+    if !is_alike {
+        return build(material);
+    }
+    let mut builder = Builder::new(material);
+    builder.tree.fixed = Arc::clone(&before.fixed);
+    builder.judged()
+}
+
+/// Returns whether two reports are about the same images, so that `images/` has the same names and links.
+fn is_alike(one: &Report, other: &Report) -> bool {
+    let alike = |one: &[ImageReport], other: &[ImageReport]| {
+        let same = |(one, other): (&ImageReport, &ImageReport)| {
+            one.name == other.name && one.descriptor == other.descriptor
+        };
+        one.len() == other.len() && one.iter().zip(other).all(same)
+    };
+    alike(&one.images, &other.images) && alike(&one.children, &other.children)
 }
 
 /// Returns the latest change of everything that synthetic files are made of.
@@ -105,7 +124,39 @@ pub(super) struct Builder<'a> {
     pub(super) newest: Timestamp,
     pub(super) tree: Tree,
     /// The folders made so far, by path below the root.
-    paths: HashMap<Vec<u8>, u64>,
+    pub(super) paths: HashMap<Vec<u8>, u64>,
+    /// Everything that has a folder below `signatures/`.
+    signed: HashSet<Digest>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(material: &'a Material<'a>) -> Self {
+        let newest = newest(material);
+        Self {
+            material,
+            newest,
+            tree: Tree {
+                press: Press::new(material, newest),
+                ..Tree::default()
+            },
+            paths: HashMap::new(),
+            signed: signed(material.report),
+        }
+    }
+
+    /// Adds what follows from report and policy.
+    fn judged(mut self) -> Tree {
+        self.control_files();
+        self.status();
+        self.signatures();
+        self.tree
+    }
+}
+
+/// Returns everything that gets a folder below `signatures/`.
+fn signed(report: &Report) -> HashSet<Digest> {
+    let all = report.children.iter().chain(&report.images);
+    all.map(|image| image.descriptor.digest.clone()).collect()
 }
 
 impl Builder<'_> {
@@ -125,8 +176,8 @@ impl Builder<'_> {
             node: Node::Directory,
             attributes,
         };
-        self.tree.entries.insert(inode::ROOT, entry);
-        self.tree.folders.insert(inode::ROOT, BTreeMap::new());
+        self.tree.own.entries.insert(inode::ROOT, entry);
+        self.tree.own.folders.insert(inode::ROOT, BTreeMap::new());
         self.paths.insert(Vec::new(), inode::ROOT);
     }
 
@@ -170,6 +221,21 @@ impl Builder<'_> {
     pub(super) fn rendered(&mut self, place: (u64, &str, u64), view: View, bytes: Arc<[u8]>) {
         let attributes = self.synthetic(&bytes, 0o444);
         let node = Node::Rendered(view, bytes);
+        self.add(place.0, place.1, place.2, NewEntry { node, attributes });
+    }
+
+    /// Adds a file that is rendered when it is asked for; so are its size and times.
+    pub(super) fn later(&mut self, place: (u64, &str, u64), view: View, later: Later) {
+        let attributes = Attributes {
+            size: 0,
+            mode: 0o444,
+            uid: self.material.owner.uid,
+            gid: self.material.owner.gid,
+            links: 1,
+            modified: self.newest,
+            changed: self.newest,
+        };
+        let node = Node::Later(view, later);
         self.add(place.0, place.1, place.2, NewEntry { node, attributes });
     }
 
@@ -230,21 +296,25 @@ impl Builder<'_> {
 
     /// Returns whether there is a folder with the signatures of this digest.
     pub(super) fn is_signed(&self, digest: &Digest) -> bool {
-        let name = digest.folder_name().map(OsString::from);
-        let all = self.tree.child(inode::ROOT, "signatures".as_ref());
-        all.zip(name)
-            .is_some_and(|(all, name)| self.tree.child(all.inode, &name).is_some())
+        digest.algorithm().is_some() && self.signed.contains(digest)
     }
 
     fn signatures(&mut self) {
-        // The same digest under two names is one folder.
         let report = self.material.report;
-        let images: BTreeMap<String, &ImageReport> = report
-            .children
-            .iter()
-            .chain(&report.images)
-            .filter_map(|image| Some((image.descriptor.digest.folder_name()?, image)))
-            .collect();
+        // The same digest under two names is one folder.
+        let mut images: BTreeMap<String, (&ImageReport, Place)> = BTreeMap::new();
+        for (is_child, list) in [(true, &report.children), (false, &report.images)] {
+            for (image, position) in list.iter().zip(0..) {
+                let place = Place {
+                    is_child,
+                    image: position,
+                    signature: 0,
+                };
+                if let Some(folder) = image.descriptor.digest.folder_name() {
+                    images.insert(folder, (image, place));
+                }
+            }
+        }
         let names = images
             .keys()
             .map(String::as_str)
@@ -253,130 +323,33 @@ impl Builder<'_> {
         let Some(all) = self.synthetic_folder(inode::ROOT, "signatures", names.as_bytes()) else {
             return;
         };
-        for (folder, image) in images {
-            let files: Vec<_> = image
-                .signatures
-                .iter()
-                .flat_map(|signature| signature_files(image, signature))
-                .collect();
-            let names = files
-                .iter()
-                .map(|(name, _)| name.as_str())
-                .collect::<Vec<_>>()
-                .join("/");
-            let Some(parent) = self.synthetic_folder(all, &folder, names.as_bytes()) else {
-                continue;
-            };
-            for (name, bytes) in files {
-                let path = format!("signatures/{folder}/{name}");
-                let wanted = inode::of_path(path.as_bytes());
-                self.rendered((parent, &name, wanted), View::Signature, bytes);
-            }
+        for (folder, (image, place)) in images {
+            self.signatures_of(all, &folder, (image, place));
         }
     }
 
-    fn layout_files(&mut self) {
-        if let Some(index) = self.material.index {
-            let entry = NewEntry {
-                node: Node::Index(Arc::clone(&index.bytes)),
-                attributes: Attributes {
-                    size: u64::try_from(index.bytes.len()).unwrap_or(u64::MAX),
-                    ..Attributes::of_file(&index.facts)
-                },
-            };
-            self.add(inode::ROOT, "index.json", inode::INDEX, entry);
-        }
-        if let Some(facts) = &self.material.listing.oci_layout {
-            let entry = NewEntry {
-                node: Node::File("oci-layout".into()),
-                attributes: Attributes::of_file(facts),
-            };
-            self.add(
-                inode::ROOT,
-                "oci-layout",
-                inode::of_path(b"oci-layout"),
-                entry,
-            );
-        }
-    }
-
-    fn blobs(&mut self) {
-        let mut folders = self.material.listing.folders.clone();
-        folders.sort_by(|one, other| one.0.cmp(&other.0));
-        for (path, facts) in &folders {
-            self.layout_folder(path, facts);
-        }
-        for blob in &self.material.listing.blobs {
-            let Some(path) = blob_folder(&blob.digest) else {
-                continue;
-            };
-            let Some(parent) = self.paths.get(path.as_bytes()).copied() else {
-                continue;
-            };
-            let entry = NewEntry {
-                node: Node::Blob(blob.digest.clone()),
-                attributes: Attributes::of_file(&blob.facts),
-            };
-            let wanted = inode::of_digest(&blob.digest);
-            self.add(parent, &blob.digest.hex(), wanted, entry);
-        }
-    }
-
-    fn layout_folder(&mut self, path: &Path, facts: &FileFacts) {
-        let entry = NewEntry {
-            node: Node::Directory,
-            attributes: Attributes::of_folder(facts),
-        };
-        if let Some(made) = self.place(path, entry) {
-            self.paths
-                .insert(path.as_os_str().as_bytes().to_vec(), made);
-        }
-    }
-
-    /// Adds an entry at a path whose folder exists.
-    fn place(&mut self, path: &Path, entry: NewEntry) -> Option<u64> {
-        let bytes = path.as_os_str().as_bytes();
-        let parent = path.parent().map(|parent| parent.as_os_str().as_bytes());
-        let parent = *self.paths.get(parent.unwrap_or_default())?;
-        let name = path.file_name()?.to_owned();
-        self.tree.add(parent, name, inode::of_path(bytes), entry)
-    }
-
-    fn extras(&mut self) {
-        for extra in &self.material.listing.extras {
-            if is_shadowed(&extra.path) {
-                continue;
-            }
-            self.extra(extra);
-        }
-    }
-
-    fn extra(&mut self, extra: &Extra) {
-        let (node, attributes) = match &extra.kind {
-            ExtraKind::Directory => return self.layout_folder(&extra.path, &extra.facts),
-            ExtraKind::File => (
-                Node::File(extra.path.clone()),
-                Attributes::of_file(&extra.facts),
-            ),
-            ExtraKind::Link(target) => (
-                Node::Link(target.clone()),
-                Attributes::of_link(&extra.facts, target.as_os_str().len()),
-            ),
-        };
-        self.place(&extra.path, NewEntry { node, attributes });
-    }
-}
-
-/// Returns whether a synthetic name hides an extra.
-fn is_shadowed(path: &Path) -> bool {
-    path.components().next().is_none_or(|first| {
-        SYNTHETIC_NAMES
+    fn signatures_of(&mut self, all: u64, folder: &str, (image, place): (&ImageReport, Place)) {
+        let files: Vec<_> = image
+            .signatures
             .iter()
-            .any(|name| first.as_os_str().as_bytes() == name.as_bytes())
-    })
-}
-
-pub(super) fn blob_folder(digest: &Digest) -> Option<String> {
-    let algorithm = digest.algorithm()?;
-    Some(format!("blobs/{}", algorithm.name()))
+            .zip(0..)
+            .flat_map(|(found, signature)| signature_files(Place { signature, ..place }, found))
+            .collect();
+        let names = files
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+            .join("/");
+        let Some(parent) = self.synthetic_folder(all, folder, names.as_bytes()) else {
+            return;
+        };
+        for (name, content) in files {
+            let path = format!("signatures/{folder}/{name}");
+            let place = (parent, name.as_str(), inode::of_path(path.as_bytes()));
+            match content {
+                Content::Bytes(bytes) => self.rendered(place, View::Signature, bytes),
+                Content::Later(later) => self.later(place, View::Signature, later),
+            }
+        }
+    }
 }

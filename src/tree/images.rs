@@ -9,8 +9,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::build::{Builder, blob_folder};
+use super::build::Builder;
+use super::later::Later;
 use super::node::{Attributes, Control, Node, View};
+use super::stored::blob_folder;
 use super::{NewEntry, inode, times};
 use crate::layout::Timestamp;
 use crate::oci::media_type::{is_index, is_manifest};
@@ -21,8 +23,6 @@ use crate::report::ImageReport;
 const ENTRIES_MAX: usize = 300_000;
 /// Entries of one image.
 const IMAGE_ENTRIES_MAX: usize = 20_000;
-/// Bytes of all statuses below `images/`; images after are shown without.
-const STATUS_BYTES_MAX: usize = 64 << 20;
 /// Indexes within one another that are shown.
 const INDEX_DEPTH_MAX: usize = 4;
 
@@ -36,7 +36,6 @@ pub(super) fn add(builder: &mut Builder<'_>, graph: &Graph) {
         graph,
         entries_left: ENTRIES_MAX,
         image_entries_left: IMAGE_ENTRIES_MAX,
-        status_bytes_left: STATUS_BYTES_MAX,
     };
     let root = Folder {
         inode: inode::ROOT,
@@ -49,12 +48,12 @@ pub(super) fn add(builder: &mut Builder<'_>, graph: &Graph) {
     let names = names::of_images(&report.images);
     let mut shown = Vec::with_capacity(names.len());
     // Every image gets its statuses before any gets its links: no image can hide another.
-    for (image, name) in report.images.iter().zip(names) {
+    for ((image, name), position) in report.images.iter().zip(names).zip(0..) {
         images.image_entries_left = IMAGE_ENTRIES_MAX;
         let Some(folder) = name.and_then(|name| images.folder(&all, &name)) else {
             continue;
         };
-        images.own_files(&folder, image);
+        images.own_files(&folder, (image, position));
         shown.push((folder, image));
     }
     for (folder, image) in shown {
@@ -72,7 +71,6 @@ struct Images<'b, 'a> {
     changed: Timestamp,
     entries_left: usize,
     image_entries_left: usize,
-    status_bytes_left: usize,
 }
 
 /// Is a folder that was added.
@@ -141,7 +139,7 @@ impl Images<'_, '_> {
             joined
         });
         let time = times::of_bytes(self.changed, &joined);
-        if let Some(entry) = self.builder.tree.entries.get_mut(&folder.inode) {
+        if let Some(entry) = self.builder.tree.own.entries.get_mut(&folder.inode) {
             (entry.attributes.modified, entry.attributes.changed) = (time, time);
         }
     }
@@ -167,44 +165,37 @@ impl Images<'_, '_> {
     }
 
     /// Adds what an image has beside its content: name, `sign`, statuses, signatures.
-    fn own_files(&mut self, folder: &Folder, image: &ImageReport) {
+    fn own_files(&mut self, folder: &Folder, (image, position): (&ImageReport, u32)) {
         if let Some(name) = &image.name {
-            let names = &mut self.builder.tree.ref_names;
+            let names = &mut self.builder.tree.own.ref_names;
             names.insert(folder.inode, name.clone());
         }
         self.sign(folder, &image.descriptor.digest);
-        if self.status_bytes_left > 0 {
-            let own = self.builder.material.report.only(image);
-            self.status(folder, "verify-status", own.text());
-            self.status(folder, "verify-status.json", own.json());
-        }
+        self.status(folder, "verify-status", Later::StatusText(position));
+        self.status(folder, "verify-status.json", Later::StatusJson(position));
         self.signatures(folder, &image.descriptor.digest);
     }
 
     fn sign(&mut self, folder: &Folder, digest: &Digest) {
-        let Some(bytes) = self.builder.material.sign.clone() else {
-            return;
-        };
-        if self.take().is_none() {
+        if self.builder.material.sign.is_none() || self.take().is_none() {
             return;
         }
-        let attributes = self.builder.synthetic(&bytes, self.builder.control_mode());
-        let node = Node::Control(Control::SignImage(digest.clone()), bytes);
+        // Its bytes, size and times are those of the reason of the last refusal, whatever image it is of.
+        let attributes = self.builder.synthetic(b"", self.builder.control_mode());
+        let node = Node::Control(Control::SignImage(digest.clone()), Arc::default());
         // The digest is part of the number: a descriptor that was opened before the tag moved signs nothing.
         let wanted = inode::of_path(format!("{}/sign\0{digest}", folder.path).as_bytes());
         let entry = NewEntry { node, attributes };
         self.builder.add(folder.inode, "sign", wanted, entry);
     }
 
-    fn status(&mut self, folder: &Folder, name: &str, text: String) {
+    fn status(&mut self, folder: &Folder, name: &str, later: Later) {
         if self.take().is_none() {
             return;
         }
-        self.status_bytes_left = self.status_bytes_left.saturating_sub(text.len());
         let wanted = inode::of_path(folder.below(name).as_bytes());
-        let bytes = Arc::from(text.into_bytes());
         self.builder
-            .rendered((folder.inode, name, wanted), View::Status, bytes);
+            .later((folder.inode, name, wanted), View::Status, later);
     }
 
     fn signatures(&mut self, folder: &Folder, digest: &Digest) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::later::Later;
 use crate::layout::{FileFacts, Timestamp};
 use crate::oci::Digest;
 
@@ -34,6 +35,8 @@ pub enum Node {
     Index(Arc<[u8]>),
     /// A file that exists in the mount only.
     Rendered(View, Arc<[u8]>),
+    /// The same, rendered when it is asked for.
+    Later(View, Later),
     /// A file that acts when it is written or touched; its bytes are what a reader sees.
     Control(Control, Arc<[u8]>),
 }
@@ -122,7 +125,9 @@ impl Node {
     pub fn bytes(&self) -> Option<&Arc<[u8]>> {
         match self {
             Self::Index(bytes) | Self::Rendered(_, bytes) | Self::Control(_, bytes) => Some(bytes),
-            Self::Directory | Self::Link(_) | Self::Blob(_) | Self::File(_) => None,
+            Self::Directory | Self::Link(_) | Self::Blob(_) | Self::File(_) | Self::Later(..) => {
+                None
+            }
         }
     }
 }

@@ -2,28 +2,29 @@
 
 use std::sync::Arc;
 
-use crate::report::{self, ImageReport, SignatureReport};
+use super::later::{Later, Place};
+use crate::report::SignatureReport;
+
+/// Is what a file holds.
+pub(super) enum Content {
+    /// These bytes.
+    Bytes(Arc<[u8]>),
+    /// What is rendered when it is asked for.
+    Later(Later),
+}
 
 /// Returns the files of one signature: the envelope as it is, everything decoded, and the chain.
-pub(super) fn signature_files(
-    image: &ImageReport,
-    signature: &SignatureReport,
-) -> Vec<(String, Arc<[u8]>)> {
+pub(super) fn signature_files(place: Place, signature: &SignatureReport) -> Vec<(String, Content)> {
     let hex = signature.manifest.digest.hex();
     let mut files = Vec::new();
     if let (Some(format), Some(bytes)) = (signature.format, &signature.bytes) {
-        files.push((format!("{hex}.{}", format.word()), Arc::clone(bytes)));
+        let bytes = Content::Bytes(Arc::clone(bytes));
+        files.push((format!("{hex}.{}", format.word()), bytes));
     }
-    let json = report::signature_json(image, signature);
-    files.push((format!("{hex}.json"), Arc::from(json.into_bytes())));
-    if let Some(intact) = &signature.intact {
-        let pem: String = intact
-            .chain
-            .certificates()
-            .iter()
-            .map(crate::notary::Certificate::pem)
-            .collect();
-        files.push((format!("{hex}.pem"), Arc::from(pem.into_bytes())));
+    let decoded = Content::Later(Later::Signature(place));
+    files.push((format!("{hex}.json"), decoded));
+    if signature.intact.is_some() {
+        files.push((format!("{hex}.pem"), Content::Later(Later::Chain(place))));
     }
     files
 }

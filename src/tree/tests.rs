@@ -89,7 +89,7 @@ pub(super) fn report(signatures: usize) -> Report {
         content_good: 0,
         content_total: 0,
         problems: Vec::new(),
-        closure: Vec::new(),
+        closure: Arc::default(),
     };
     let same_digest = ImageReport {
         name: Some("v2".to_owned()),
@@ -131,7 +131,7 @@ fn tree(listing: &Listing, report: &Report, policy: Option<&PolicyText>) -> Tree
         listing,
         index: Some(&index()),
         links: None,
-        report,
+        report: &Arc::new(report.clone()),
         policy,
         sign: Some(Arc::default()),
         settings_changed: SETTINGS_CHANGED,
@@ -144,8 +144,8 @@ fn tree(listing: &Listing, report: &Report, policy: Option<&PolicyText>) -> Tree
 pub(super) fn names(tree: &Tree, folder: u64) -> Vec<String> {
     let children = tree.children(folder).unwrap();
     children
-        .keys()
-        .map(|name| name.to_str().unwrap().to_owned())
+        .iter()
+        .map(|(name, _)| name.to_str().unwrap().to_owned())
         .collect()
 }
 
@@ -251,8 +251,9 @@ fn sizes_of_synthetic_files_are_true() {
     };
     let tree = tree(&listing(&[]), &report(1), Some(&policy));
     for entry in tree.entries() {
-        if let Some(bytes) = entry.node.bytes() {
-            assert_eq!(entry.attributes.size, bytes.len() as u64, "{}", entry.inode);
+        if let Some(bytes) = tree.bytes_of(entry) {
+            let size = tree.attributes_of(entry).size;
+            assert_eq!(size, bytes.len() as u64, "{}", entry.inode);
         }
     }
     assert_eq!(tree.entry(POLICY).unwrap().attributes.size, 10);
@@ -308,7 +309,7 @@ fn shared_mounts_let_the_kernel_pass_writers_on() {
         listing: &listing,
         index: Some(&index()),
         links: None,
-        report: &report(0),
+        report: &Arc::new(report(0)),
         policy: None,
         sign: Some(Arc::default()),
         settings_changed: SETTINGS_CHANGED,

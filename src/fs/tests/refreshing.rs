@@ -242,3 +242,42 @@ fn very_many_blobs_are_looked_at_once_a_second() {
     set_last(Duration::from_secs(1));
     assert_eq!(bench.decided(), Verdict::Corrupt);
 }
+
+#[test]
+fn a_new_policy_repeats_no_public_key_work_and_shares_what_the_layout_gives() {
+    let bench = Bench::new();
+    bench.fs.put_policy(policy("p256").as_bytes()).unwrap();
+    bench.sign(b"tag=v1\n");
+    let settled = Instant::now();
+    while !bench.fs.fresh_status().basis.settled {
+        assert!(settled.elapsed() < Duration::from_secs(10));
+    }
+    let before = bench.fs.fresh_status();
+    assert_eq!(before.report.verdict(), Verdict::Verified);
+    let hashed = bench.fs.counts().bytes_hashed;
+    bench.fs.put_policy(policy("p384").as_bytes()).unwrap();
+    let after = bench.fs.fresh_status();
+    assert_eq!(after.report.verdict(), Verdict::Untrusted);
+    let intact = |snapshot: &Snapshot| {
+        let signature = &snapshot.report.images[0].signatures[0];
+        Arc::clone(signature.intact.as_ref().unwrap())
+    };
+    assert!(Arc::ptr_eq(&intact(&before), &intact(&after)));
+    assert_eq!(bench.fs.counts().bytes_hashed, hashed);
+    assert!(after.tree.shares_with(&before.tree));
+    // Another index is another tree.
+    std::fs::write(bench.folder.path().join("extra"), b"x").unwrap();
+    assert!(!bench.fs.fresh_status().tree.shares_with(&after.tree));
+}
+
+#[test]
+fn a_policy_is_not_judged_by_blobs_that_changed_meanwhile() {
+    let bench = Bench::new();
+    bench.configure(&policy("p256"));
+    bench.sign(b"tag=v1\n");
+    assert_eq!(bench.verdict(), Verdict::Verified);
+    std::fs::write(bench.path(&bench.layers[0]), vec![b'x'; 5000]).unwrap();
+    bench.fs.put_policy(policy("p256").as_bytes()).unwrap();
+    assert_ne!(bench.fs.fresh().report.verdict(), Verdict::Verified);
+    assert_eq!(bench.decided(), Verdict::Corrupt);
+}

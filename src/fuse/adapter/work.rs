@@ -188,7 +188,7 @@ impl Adapter {
         self.run(place, move |fs, snapshot| {
             let found = fs.lookup(snapshot, parent.0, &name);
             if let (true, Ok(stat)) = (again, &found) {
-                fs.found_again(thread, stat);
+                fs.found_again(snapshot, thread, stat);
             }
             answer_entry(reply, found);
         });

@@ -1,5 +1,7 @@
 //! Editing index.json as a value tree: unknown fields, order and foreign entries survive, and so does the indentation.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Serializer, Value};
@@ -23,10 +25,11 @@ pub(super) struct Edited {
 /// Refuses what is not an index that two readers would understand alike.
 pub(super) fn add(bytes: &[u8], entries: &[Value]) -> Result<Option<Edited>, SourceError> {
     let mut index = parse(bytes)?;
+    let manifests = manifests(&mut index)?;
+    let mut known: HashSet<Key> = manifests.iter().filter_map(key).collect();
     let mut added = 0;
     for entry in entries {
-        let manifests = manifests(&mut index)?;
-        if !manifests.iter().any(|listed| is_same(listed, entry)) {
+        if key(entry).is_none_or(|key| known.insert(key)) {
             manifests.push(entry.clone());
             added += 1;
         }
@@ -42,9 +45,9 @@ pub(super) fn add(bytes: &[u8], entries: &[Value]) -> Result<Option<Edited>, Sou
 pub(super) fn lists(bytes: &[u8], entries: &[Value]) -> bool {
     parse(bytes).is_ok_and(|mut index| {
         manifests(&mut index).is_ok_and(|manifests| {
-            entries
-                .iter()
-                .all(|entry| manifests.iter().any(|listed| is_same(listed, entry)))
+            let known: HashSet<Key> = manifests.iter().filter_map(key).collect();
+            let is_known = |entry| key(entry).is_some_and(|key| known.contains(&key));
+            entries.iter().all(is_known)
         })
     })
 }
@@ -105,19 +108,18 @@ fn manifests(index: &mut Map<String, Value>) -> Result<&mut Vec<Value>, SourceEr
         .ok_or_else(|| refuse("its manifests are not a list".to_owned()))
 }
 
-/// Returns whether two entries list the same content under the same name, or both under none.
-fn is_same(listed: &Value, entry: &Value) -> bool {
-    let name = |entry: &Value, key| {
-        entry
-            .get("annotations")
-            .and_then(|annotations| annotations.get(key))
-            .cloned()
+/// Is what makes two entries the same: digest and both names.
+type Key = (String, [Option<String>; 2]);
+
+/// Returns the key of an entry; `None` where it has no digest, and so is like no other.
+fn key(entry: &Value) -> Option<Key> {
+    let digest = entry.get("digest")?.to_string();
+    let annotations = entry.get("annotations");
+    let name = |key| {
+        let name = annotations.and_then(|annotations| annotations.get(key));
+        name.map(Value::to_string)
     };
-    listed.get("digest").is_some()
-        && listed.get("digest") == entry.get("digest")
-        && [REF_NAME, CONTAINERD_NAME]
-            .iter()
-            .all(|key| name(listed, key) == name(entry, key))
+    Some((digest, [REF_NAME, CONTAINERD_NAME].map(name)))
 }
 
 /// Prints the index as compactly, or as deeply indented, as it was.

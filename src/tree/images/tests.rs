@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::oci::media_type::{IMAGE_INDEX, IMAGE_MANIFEST};
 use crate::report::{Report, Verdict};
 use crate::tree::inode::ROOT;
 use crate::tree::tests::{SETTINGS_CHANGED, child, index, listing, names, report};
-use crate::tree::{Entry, Material, Owner, RootMode, Tree, build};
+use crate::tree::{Entry, Material, Owner, RootMode, Tree, build, rebuild};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -91,7 +92,7 @@ fn tree(graph: &Graph, report: &Report) -> Tree {
         listing: &listing(&["images/v1/sign", "images/stale"]),
         index: Some(&index()),
         links: Some(graph),
-        report,
+        report: &Arc::new(report.clone()),
         policy: None,
         sign: Some(Arc::default()),
         settings_changed: SETTINGS_CHANGED,
@@ -121,8 +122,8 @@ fn walk<'a>(tree: &'a Tree, folder: u64, path: &str) -> Vec<(String, &'a Entry)>
     let mut found = Vec::new();
     for (name, inode) in tree.children(folder).into_iter().flatten() {
         let path = format!("{path}/{}", name.to_str().unwrap());
-        found.extend(walk(tree, *inode, &path));
-        found.push((path, tree.entry(*inode).unwrap()));
+        found.extend(walk(tree, inode, &path));
+        found.push((path, tree.entry(inode).unwrap()));
     }
     found
 }
@@ -170,7 +171,7 @@ fn without_links_there_is_no_images_folder() {
         listing: &listing(&[]),
         index: Some(&index()),
         links: None,
-        report: &report(0),
+        report: &Arc::new(report(0)),
         policy: None,
         sign: None,
         settings_changed: SETTINGS_CHANGED,
@@ -430,7 +431,7 @@ fn the_status_of_an_image_is_its_own_with_the_layouts_findings() {
     found.images[1].verdict = Verdict::Corrupt;
     let line = |found: &Report, path: &str| {
         let tree = tree(&made.graph(), found);
-        let bytes = child(&tree, path).node.bytes().unwrap().to_vec();
+        let bytes = tree.bytes_of(child(&tree, path)).unwrap().to_vec();
         let text = String::from_utf8(bytes).unwrap();
         text.lines().next().unwrap().to_owned()
     };
@@ -473,8 +474,8 @@ fn inode_numbers_are_stable_and_that_of_sign_follows_the_digest() {
     for path in ["images/v1/layers", "images/v1/manifest.json"] {
         assert_eq!(inode(&before, path), inode(&moved, path));
         assert_ne!(
-            child(&before, path).attributes.modified,
-            child(&moved, path).attributes.modified,
+            before.attributes_of(child(&before, path)).modified,
+            moved.attributes_of(child(&moved, path)).modified,
             "{path}"
         );
     }
@@ -512,7 +513,7 @@ fn what_lies_beyond_all_bounds_is_absent_from_images_alone() {
     );
     let own = ["sign", "signatures", "verify-status", "verify-status.json"];
     assert_eq!(below(&plain, "images/v99"), own, "no links to content");
-    // Statuses of megabytes each fill their room as well.
+    // Statuses of megabytes each take no room: they are rendered when they are asked for.
     let mut made = Made::default();
     for number in 10..26 {
         let image = made.image(&number.to_string(), 1);
@@ -534,11 +535,66 @@ fn what_lies_beyond_all_bounds_is_absent_from_images_alone() {
     let full = tree(&made.graph(), &found);
     assert!(below(&full, "images/v10").contains(&"verify-status".to_owned()));
     let shown = below(&full, "images/v99");
-    assert!(!shown.contains(&"verify-status".to_owned()), "{shown:?}");
+    assert!(shown.contains(&"verify-status".to_owned()), "{shown:?}");
+    let own = child(&full, "images/v99/verify-status");
+    assert!(full.attributes_of(own).size > 3 << 20);
     assert!(shown.contains(&"layers".to_owned()), "{shown:?}");
     // The layout and the status of the root are whole.
     let Node::Rendered(_, status) = &child(&full, "verify-status").node else {
         panic!("not a status");
     };
     assert!(String::from_utf8_lossy(status).contains(&last.to_string()));
+}
+
+#[test]
+fn a_tree_made_again_is_the_tree_made_anew() {
+    let mut made = Made::default();
+    for name in ["one", "two"] {
+        let image = made.image(name, 2);
+        made.list(image, Some(name));
+    }
+    let graph = made.graph();
+    let before = made.report();
+    let mut after = made.report();
+    after.images[0].verdict = Verdict::Corrupt;
+    after.refused = Some("because".to_owned());
+    let (listing, index) = (listing(&["docs"]), index());
+    let (before, after) = (Arc::new(before), Arc::new(after));
+    let material = |report, text: &'static [u8]| Material {
+        listing: &listing,
+        index: Some(&index),
+        links: Some(&graph),
+        report,
+        policy: None,
+        sign: Some(Arc::from(text)),
+        settings_changed: SETTINGS_CHANGED,
+        now: UnixTime(5_000),
+        owner: Owner { uid: 1, gid: 2 },
+        root_mode: RootMode::Owner,
+    };
+    let shown = |tree: &Tree| {
+        let mut shown = walk(tree, ROOT, "")
+            .into_iter()
+            .map(|(path, entry)| {
+                let attributes = tree.attributes_of(entry);
+                (path, entry.inode, attributes, tree.bytes_of(entry))
+            })
+            .collect::<Vec<_>>();
+        shown.sort_by(|one, other| one.0.cmp(&other.0));
+        shown
+    };
+    let old = build(&material(&before, b""));
+    let again = rebuild(&material(&after, b"# because\n"), &old);
+    assert!(again.shares_with(&old));
+    assert_ne!(shown(&again), shown(&old));
+    assert_eq!(
+        shown(&again),
+        shown(&build(&material(&after, b"# because\n")))
+    );
+    let root = |tree: &Tree| tree.entry(ROOT).unwrap().attributes;
+    assert_eq!(root(&again), root(&old));
+    let mut fewer = (*after).clone();
+    fewer.images.pop();
+    let fewer = Arc::new(fewer);
+    assert!(!rebuild(&material(&fewer, b""), &old).shares_with(&old));
 }

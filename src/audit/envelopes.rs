@@ -1,0 +1,62 @@
+//! Envelopes found intact, or not, by what their bytes hash to: judging again under another policy repeats no public-key work.
+//!
+//! Kept is only what follows from the bytes alone ([`Envelope::check_with`]): no time, no policy, no trust store, and never a
+//! verdict. The bytes are read and hashed each time all the same.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::notary::{ChainCache, Envelope, IntactEnvelope, IntegrityError};
+use crate::oci::Digest;
+
+/// Envelopes remembered at most; past this the memory starts over.
+const ENVELOPES_MAX: usize = 100_000;
+
+type Opened = Result<Arc<IntactEnvelope>, IntegrityError>;
+
+/// Remembers what envelopes are.
+#[derive(Debug, Default)]
+pub struct Envelopes {
+    opened: Mutex<HashMap<(Digest, String), Opened>>,
+}
+
+impl Envelopes {
+    /// Returns an envelope as intact, or why it is not; `digest` is that of `bytes`.
+    pub(crate) fn open(
+        &self,
+        (digest, media_type): (&Digest, &str),
+        bytes: &[u8],
+        chains: &ChainCache,
+    ) -> Opened {
+        let key = (digest.clone(), media_type.to_owned());
+        let known = self.lock().get(&key).cloned();
+        if let Some(known) = known {
+            return known;
+        }
+        let opened = Envelope::parse(media_type, bytes)
+            .and_then(|envelope| envelope.check_with(chains))
+            .map(Arc::new);
+        let mut table = self.lock();
+        if table.len() >= ENVELOPES_MAX {
+            table.clear();
+        }
+        table.insert(key, opened.clone());
+        opened
+    }
+
+    /// Returns how many are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Returns whether none is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Digest, String), Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
