@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 
+use signetfs::sys::mount::extended_attribute;
+
 use super::{Mount, Scene, policy};
 use crate::support::layouts::{self, blob_path, index};
 use crate::support::tool;
@@ -320,6 +322,21 @@ fn a_listed_user_may_sign() {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(mount.token(), "verified");
+}
+
+#[test]
+fn a_mount_that_read_a_key_leaves_no_core() {
+    let Some(scene) = Scene::new() else { return };
+    let mount = scene.mount(&[]);
+    let pid = extended_attribute(&mount.path(""), "user.signetfs.pid");
+    let pid = String::from_utf8(pid.unwrap().unwrap()).unwrap();
+    scene.shell("touch mnt/sign", 0);
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let words: Vec<&str> = core.unwrap().split_whitespace().collect();
+    assert_eq!(words, ["1", "1", "bytes"]);
 }
 
 #[test]

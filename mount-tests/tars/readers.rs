@@ -264,9 +264,16 @@ fn tree(folder: &Path) -> Tree {
             }
         }
     }
-    let around = "layout/";
-    let is_around = found.keys().all(|path| path.starts_with(around));
-    if !is_around || found.contains_key("index.json") {
+    let around = found
+        .keys()
+        .next()
+        .and_then(|path| path.split_once('/'))
+        .map(|(first, _)| format!("{first}/"));
+    let Some(around) = around else {
+        return found;
+    };
+    let is_around = found.keys().all(|path| path.starts_with(&around));
+    if !is_around || !found.contains_key(&format!("{around}index.json")) {
         return found;
     }
     found

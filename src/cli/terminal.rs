@@ -72,12 +72,6 @@ pub fn note(line: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes `line` over the last line of a terminal that stderr is; nothing is done where that fails.
-pub fn redraw(line: &str) {
-    let text = format!("\r\x1b[K{}", escape_line(line));
-    let _ = io::stderr().lock().write_all(text.as_bytes());
-}
-
 /// Prints a failure: the error, its details, the next step.
 pub fn complain(failure: &Failure) {
     if !failure.message.is_empty() {

@@ -46,13 +46,12 @@ impl Drafts {
         lock(&self.open).clear();
     }
 
-    /// Returns whether another handle emptied the file and wrote nothing since.
+    /// Returns whether another handle emptied the file and wrote nothing since. Waits for one that is being decided: the
+    /// kernel ends a handle after its close has returned, so the next program may be here before the end of the last one's.
     fn is_emptied(&self) -> bool {
-        self.live().iter().any(|draft| {
-            draft
-                .try_lock()
-                .is_ok_and(|draft| draft.emptied_at().is_some())
-        })
+        self.live()
+            .iter()
+            .any(|draft| lock(draft).emptied_at().is_some())
     }
 }
 

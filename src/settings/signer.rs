@@ -11,7 +11,7 @@ use super::{ConfigDir, KeySource, SettingsError, read_keys};
 use crate::files::{Stat, effective_uid, read_path};
 use crate::notary::{Certificate, LocalSigner, PrivateKey, SignError};
 use crate::oci::limits;
-use crate::sys::secrecy::wipe_what_is_freed;
+use crate::sys::secrecy::{wipe_what_is_freed, write_no_core};
 
 /// Loads the signer with this name, or the default one, and warnings about its files.
 ///
@@ -68,6 +68,8 @@ pub fn load_pair(
     certificates_path: &Path,
 ) -> Result<(LocalSigner, Vec<String>), SettingsError> {
     wipe_what_is_freed();
+    // A lower limit that cannot be raised stays.
+    let _ = write_no_core();
     let (pem, stat) = read(key_path)?;
     let warnings = judge(key_path, &stat, effective_uid())?;
     let unusable = |source: SignError| SettingsError::UnusableKey {

@@ -17,6 +17,23 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(|_| ())
 }
 
+/// Bytes of a core file that the kernel takes for "none": too few to write one (core(5)), and where it pipes cores into a program
+/// the one limit that it heeds.
+const CORE_BYTES: libc::rlim_t = 1;
+
+/// Makes the kernel write no core of this process, which stays open to its user otherwise: called before a private key is read.
+///
+/// # Errors
+/// Returns what setrlimit(2) returns.
+pub fn write_no_core() -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: CORE_BYTES,
+        rlim_max: CORE_BYTES,
+    };
+    // SAFETY: `limit` outlives the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) }).map(|_| ())
+}
+
 /// Bytes of the largest block that is wiped: no key, and nothing computed from one, needs more.
 const WIPED_BYTES_MAX: usize = 64 << 10;
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fs::create::{Create, Existing, Rename};
+use crate::fs::policy_file::PolicyOpen;
 use crate::fs::setattr::{Change, NewTime};
 use crate::layout::Timestamp;
 use crate::tree::inode::{POLICY, SIGN, STATUS};
@@ -222,6 +223,22 @@ fn an_emptied_policy_is_none_unless_another_took_its_place() {
     bench.fs.release(POLICY, emptied);
     assert!(bench.policy_in_force().is_none());
     assert_eq!(bench.verdict(), Verdict::Unsigned);
+}
+
+#[test]
+fn an_opening_waits_for_the_release_of_an_emptied_policy() {
+    let bench = Bench::new();
+    bench.copy_policy(&policy("p256")).unwrap();
+    let emptied = bench.fs.open_policy(1, PolicyOpen::Empty);
+    // Its release is under way on another thread.
+    let releasing = lock(&emptied);
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| bench.fs.open_policy(2, PolicyOpen::Append));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(releasing);
+        let appended = opening.join().unwrap();
+        assert_eq!(lock(&appended).bytes(), b"");
+    });
 }
 
 #[test]
