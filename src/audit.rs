@@ -10,7 +10,6 @@ mod coverage;
 mod docker;
 mod envelopes;
 mod images;
-mod last;
 mod reading;
 mod room;
 mod selection;
@@ -23,7 +22,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use envelopes::Envelopes;
-pub use last::LastFound;
 
 use crate::layout::{Hashes, IndexBytes, Listing, Source, SourceError};
 use crate::notary::{Anchors, Policy, PolicyError};
@@ -81,8 +79,6 @@ pub enum Content {
     Known,
     /// Everything, hashed now where needed.
     Full,
-    /// Everything, as it was found when this survey was last judged: the caller made sure that no file changed since.
-    Unchanged,
 }
 
 /// Is what is asked.
@@ -117,8 +113,6 @@ pub struct Survey {
     pub invalid: Option<String>,
     /// What its envelopes are; handed on from survey to survey.
     pub envelopes: Arc<Envelopes>,
-    /// What was wrong with its blobs when all of them were last looked at.
-    pub blobs: LastFound,
 }
 
 /// Says why nothing could be decided.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cores::on_all_cores;
 use super::court::Court;
 use super::reading::causes;
-use super::{Asked, Content, Selection, Survey};
+use super::{Asked, Content, Survey};
 use crate::layout::{Blob, HashError, Hashes};
 use crate::oci::graph::Node;
 use crate::oci::{Closure, Descriptor, Digest, DocumentError, Progress};
@@ -44,7 +44,7 @@ pub(super) struct Flaw {
 
 /// Judges every blob of some closures, each once.
 pub(super) fn judge_blobs<'a>(
-    (survey, asked): (&Survey, &Asked<'_>),
+    asked: &Asked<'_>,
     hashes: &Hashes,
     progress: &dyn Progress,
     closures: impl Iterator<Item = &'a Arc<Closure>>,
@@ -60,10 +60,6 @@ pub(super) fn judge_blobs<'a>(
             wanted.push(descriptor);
         }
     }
-    if asked.content == Content::Unchanged {
-        survey.blobs.fill(&mut blobs);
-        return blobs;
-    }
     // The largest go first, so that no core waits long for another at the end.
     wanted.sort_by_key(|descriptor| std::cmp::Reverse(descriptor.size));
     if asked.content == Content::Known {
@@ -76,9 +72,6 @@ pub(super) fn judge_blobs<'a>(
         for batch in wanted.chunks(OPEN_BLOBS_MAX) {
             judge_batch(asked, hashes, progress, batch, &mut blobs);
         }
-    }
-    if asked.images == Selection::All {
-        survey.blobs.set(&blobs);
     }
     blobs
 }

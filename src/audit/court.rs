@@ -125,7 +125,7 @@ fn assemble(
         scope_origin: asked.scope_origin,
         content: match asked.content {
             Content::Manifests => ContentLevel::Manifests,
-            Content::Known | Content::Full | Content::Unchanged => ContentLevel::Full,
+            Content::Known | Content::Full => ContentLevel::Full,
         },
         leases: !hashes.leases_unavailable(),
         orphans: 0,

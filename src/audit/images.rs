@@ -56,12 +56,7 @@ pub(super) fn judge(
         .filter(|docket| docket.signatures.is_some())
         .map(|docket| (&docket.root.descriptor.digest, docket.closure))
         .collect();
-    let blobs = content::judge_blobs(
-        (court.survey, court.asked),
-        hashes,
-        progress,
-        wanted.into_values(),
-    );
+    let blobs = content::judge_blobs(court.asked, hashes, progress, wanted.into_values());
     let problems_max = room::problems_max(selected.len());
     let judge = |docket: &Docket<'_>| match &docket.signatures {
         None => Case {

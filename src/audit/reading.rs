@@ -26,7 +26,6 @@ pub(super) fn survey(source: &dyn Source) -> Result<Survey, AuditError> {
         listing,
         invalid: None,
         envelopes: Arc::default(),
-        blobs: super::LastFound::default(),
     };
     match read {
         Ok((index, parsed)) => {

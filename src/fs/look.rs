@@ -11,7 +11,7 @@ use crate::audit::Content;
 use crate::audit::cores::on_all_cores;
 use crate::layout::{Blob, Identity};
 use crate::oci::{Descriptor, Digest, NoProgress};
-use crate::report::Report;
+use crate::report::{ImageReport, Report};
 
 /// From this many files on, they are looked at once in [`INTERVAL`] only.
 const FILES_EACH_TIME: usize = 1000;
@@ -65,7 +65,7 @@ pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>,
             entry.or_insert((descriptor, is_whole)).1 |= is_whole;
         }
     }
-    let files: Vec<Wanted<'_>> = unique
+    let mut files: Vec<Wanted<'_>> = unique
         .into_values()
         .map(|(descriptor, is_whole)| {
             let is_bad = bad.contains(&descriptor.digest);
@@ -76,6 +76,8 @@ pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>,
             }
         })
         .collect();
+    let images = report.images.iter().chain(&report.children);
+    files.extend(images.flat_map(signatures));
     let seen = on_all_cores(&files, &|wanted: &Wanted<'_>| fs.look_after_judging(wanted));
     let mut standing = Standing::Stands;
     let mut looked = Vec::with_capacity(seen.len());
@@ -86,7 +88,20 @@ pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>,
     (looked, standing)
 }
 
-/// Is a file of a closure and what judging said of it.
+/// Returns the files of an image's signatures: small, so all that was judged is hashed as it is stored now.
+fn signatures(image: &ImageReport) -> impl Iterator<Item = Wanted<'_>> {
+    image.signatures.iter().flat_map(|signature| {
+        let is_sound = signature.intact.is_some();
+        let files = std::iter::once(&signature.manifest).chain(&signature.envelope);
+        files.map(move |descriptor| Wanted {
+            descriptor,
+            is_good: false,
+            is_manifest: is_sound,
+        })
+    })
+}
+
+/// Is a file of a closure, or of a signature of it, and what judging said of it.
 struct Wanted<'a> {
     descriptor: &'a Descriptor,
     is_good: bool,

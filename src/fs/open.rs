@@ -103,12 +103,16 @@ impl Fs {
             return self.open_scratch(open);
         }
         let Some(entry) = snapshot.tree.entry(open.inode) else {
-            // A draft is there for writers; for readers there is no policy until it is in force.
-            let is_draft = open.inode == POLICY && self.drafts.visible_bytes().is_some();
-            if is_draft && open.mode != Mode::Read {
-                return self.open_policy_file(open, &Arc::default());
-            }
-            return Err(FsError::StaleInode);
+            return match open.mode {
+                _ if open.inode != POLICY => Err(FsError::StaleInode),
+                // Another process removed it since the name was looked up; and until a draft is in force, there is none for readers.
+                Mode::Read if self.drafts.visible_bytes().is_none() => Err(FsError::NotFound),
+                Mode::Read => Err(FsError::StaleInode),
+                // Who writes means the name, which is theirs.
+                Mode::Write | Mode::Append | Mode::Truncate => {
+                    self.open_policy_file(open, &Arc::default())
+                }
+            };
         };
         let writes = open.mode != Mode::Read;
         match &entry.node {

@@ -12,7 +12,7 @@ use super::inputs::{Links, PolicyFile, SignFile};
 use super::snapshot::{Basis, Judged, Looked, Observed, Snapshot, waits_for_hashing};
 use super::workers::lock;
 use super::{Fs, look};
-use crate::audit::{self, Asked, Content, LastFound, Selection, Survey};
+use crate::audit::{self, Asked, Content, Selection, Survey};
 use crate::layout::{Source, Stamp};
 use crate::oci::{Graph, NoProgress, Progress, UnixTime};
 use crate::report::{ContentLevel, Problem, Report, Verdict};
@@ -113,20 +113,7 @@ impl Fs {
         if keep_layout && self.only_refusal_differs(&before, &basis) {
             return self.swap_refusal(&before, basis);
         }
-        if keep_layout && matches!(before.judged, Judged::Complete) && self.content_stands(&before)
-        {
-            return self.judge_again(&before, basis);
-        }
         self.judge_and_swap(basis)
-    }
-
-    /// Judges the same layout again: its files are what they were, so only signatures are weighed.
-    fn judge_again(&self, before: &Snapshot, basis: Basis) -> Arc<Snapshot> {
-        let report = self.report(&basis, Content::Unchanged, &NoProgress);
-        if waits_for_hashing(&report) {
-            return self.judge_and_swap(basis);
-        }
-        self.swap(basis, report, Judged::Complete, Arc::clone(&before.looked))
     }
 
     /// Makes the first snapshot.
@@ -186,7 +173,6 @@ impl Fs {
                 listing: self.source.listing().unwrap_or_default(),
                 invalid: Some(chain(&error)),
                 envelopes,
-                blobs: LastFound::default(),
             },
         }
     }

@@ -271,6 +271,33 @@ fn a_new_policy_repeats_no_public_key_work_and_shares_what_the_layout_gives() {
 }
 
 #[test]
+fn a_signature_changed_in_place_is_noticed_when_the_status_is_opened() {
+    for part in ["manifest", "envelope"] {
+        let bench = Bench::new();
+        bench.configure(&policy("p256"));
+        bench.sign(b"tag=v1\n");
+        assert_eq!(bench.decided(), Verdict::Verified);
+        let snapshot = bench.fs.fresh_status();
+        let signature = &snapshot.report.images[0].signatures[0];
+        let path = bench.path(match part {
+            "manifest" => &signature.manifest.digest,
+            _ => &signature.envelope.as_ref().unwrap().digest,
+        });
+        let sound = std::fs::read(&path).unwrap();
+        let mut broken = sound.clone();
+        broken[20] ^= 1;
+        let write = |bytes: &[u8]| {
+            let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            std::io::Write::write_all(&mut file, bytes).unwrap();
+        };
+        write(&broken);
+        assert_ne!(bench.decided(), Verdict::Verified, "{part}");
+        write(&sound);
+        assert_eq!(bench.decided(), Verdict::Verified, "{part}");
+    }
+}
+
+#[test]
 fn a_policy_is_not_judged_by_blobs_that_changed_meanwhile() {
     let bench = Bench::new();
     bench.configure(&policy("p256"));
