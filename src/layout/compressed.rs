@@ -4,6 +4,7 @@
 //! checksums are compared. What follows them is refused, but for the zeros that tapes and tools fill up gzip with.
 
 mod gzip;
+mod header;
 mod input;
 mod room;
 mod zstd;
@@ -19,8 +20,8 @@ use crate::files::{self, FileError, OpenFile};
 use crate::oci::Progress;
 use room::Room;
 
-/// Bytes that tell the forms apart.
-const MAGIC_BYTES: usize = 6;
+/// Bytes that tell the forms apart: the first ones, and whether they are a header too.
+const MAGIC_BYTES: usize = header::HEADER_BYTES;
 
 /// Tells how an archive is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) enum Form {
     Plain,
     Gzip,
     Zstd,
+    /// Compressed data to some readers, a tar to others.
+    Both,
     /// In a form that is not read here: its name, and what unpacks it.
     Foreign(&'static str, &'static str),
 }
@@ -46,6 +49,13 @@ impl Form {
 
     fn of(start: &[u8]) -> Self {
         match start {
+            [0x1f, 0x8b, ..]
+            | [0x28, 0xb5, 0x2f, 0xfd, ..]
+            | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]
+                if header::is_of_tar(start) =>
+            {
+                Self::Both
+            }
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Foreign(
@@ -157,6 +167,10 @@ fn fill(input: &mut Input<'_>, room: &mut Room<'_>) -> Result<(), UnpackError> {
         Form::Plain => copy(input, room),
         Form::Gzip => gzip::unpack(input, room),
         Form::Zstd => zstd::unpack(input, room),
+        Form::Both => Err(UnpackError::refused(
+            "it is a tar and compressed data at once: readers differ in which they take it for",
+            "do not use it: nothing writes such a file by accident",
+        )),
         Form::Foreign(name, advice) => Err(UnpackError::refused(
             format!("it is compressed with {name}: only gzip and zstd are read"),
             advice,

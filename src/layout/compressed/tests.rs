@@ -128,6 +128,24 @@ fn refuses_a_window_that_is_too_large_and_a_dictionary() {
 }
 
 #[test]
+fn refuses_what_is_a_tar_too() {
+    for magic in [&b"\x1f\x8b\x08\x04"[..], b"\x28\xb5\x2f\xfd", b"P*M\x18"] {
+        let mut plain = crate::layout::tar::tests::layout_bytes();
+        plain[..magic.len()].copy_from_slice(magic);
+        plain[148..156].copy_from_slice(b"        ");
+        let sum: u32 = plain[..512].iter().map(|byte| u32::from(*byte)).sum();
+        plain[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let result = unpacked(&plain);
+        assert!(
+            result
+                .as_ref()
+                .is_err_and(|text| text.contains("a tar and compressed data at once")),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
 fn stops_a_bomb_at_the_ratio() {
     /// Ends one byte of zeros after the other, compressed.
     struct Bomb(Vec<u8>, u64);

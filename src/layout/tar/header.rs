@@ -46,6 +46,15 @@ impl Header {
         text(block.get(..100).unwrap_or_default()).to_vec()
     }
 
+    /// Returns whether the name field of an archive's first header is text that ends in zeros. Compressed data and archives of other
+    /// kinds, which libarchive tells by their first bytes, begin with something else.
+    pub(super) fn begins_as_text(block: &[u8; BLOCK_BYTES]) -> bool {
+        let field = block.get(..100).unwrap_or_default();
+        let (name, rest) = field.split_at(text(field).len());
+        std::str::from_utf8(name).is_ok_and(|name| !name.chars().any(char::is_control))
+            && rest.iter().all(|byte| *byte == 0)
+    }
+
     /// Reads a block.
     pub(super) fn parse(block: &[u8; BLOCK_BYTES]) -> Result<Self, Problem> {
         let field =
@@ -55,6 +64,10 @@ impl Header {
         let mut name = text(field(0, 100)).to_vec();
         let prefix = text(field(345, 155));
         if format == Format::Posix {
+            // By that trailer Go's reader knows star's headers, where the prefix ends earlier and times follow.
+            if field(508, 4) == b"tar\0" && !field(345, 131).contains(&0) {
+                return Err("its prefix is longer than star's header has room for".into());
+            }
             if !prefix.is_empty() {
                 name = [prefix, b"/", &name].concat();
             }
@@ -86,7 +99,8 @@ impl Header {
 
     fn kind(flag: &[u8], name: &[u8], size: u64) -> Result<Type, Problem> {
         let kind = match flag {
-            b"0" | b"\0" | b"7" if name.ends_with(b"/") => {
+            // The name to come counts for the others.
+            b"\0" if name.ends_with(b"/") => {
                 // A folder to some readers, a file to others.
                 return Err("it is a file with the name of a folder".into());
             }

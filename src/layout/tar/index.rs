@@ -38,6 +38,8 @@ pub(super) type Key = Box<[u8]>;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) nodes: BTreeMap<Key, Placed>,
+    /// Bytes of members that were compared because their names are there twice.
+    compared: u64,
 }
 
 impl Index {
@@ -98,6 +100,18 @@ impl Index {
     /// Adds a node; a second one at the same path must be the same.
     fn place(&mut self, file: &OpenFile, key: Key, placed: Placed) -> Result<(), Problem> {
         if let Some(earlier) = self.nodes.get(&key) {
+            if let (Node::File { offset, size }, Node::File { offset: other, .. }) =
+                (&earlier.node, &placed.node)
+                && offset != other
+            {
+                self.compared = self.compared.saturating_add(*size);
+                if self.compared > file.stat.size {
+                    return Err(Problem::new(
+                        "its names are there so often that comparing takes too long",
+                        TWICE,
+                    ));
+                }
+            }
             let is_same = match (&earlier.node, &placed.node) {
                 (
                     Node::File { offset, size },

@@ -10,6 +10,10 @@ use crate::oci::limits::{PAX_BYTES_MAX, TAR_ENTRIES_MAX};
 
 /// Bytes of a member's name.
 const NAME_BYTES_MAX: usize = 4096;
+/// Components of a member's name.
+const DEPTH_MAX: usize = 128;
+/// Components that cost nothing beside the name: those of a blob in a folder of its own.
+const DEPTH_FREE: usize = 4;
 /// Bytes of all names together.
 const NAMES_BYTES_MAX: usize = 256 << 20;
 /// The largest size that twelve octal digits with a terminator hold; above it a PAX header says the size.
@@ -47,6 +51,23 @@ pub(super) struct Member {
     pub(super) at: u64,
 }
 
+impl Member {
+    /// Returns what the names cost: its own, its target's, and those of the folders that only it implies.
+    pub(super) fn names_bytes(&self) -> usize {
+        let target = match &self.content {
+            Content::HardLink(target) | Content::SymLink(target) => target.len(),
+            Content::File { .. } | Content::Folder | Content::Special => 0,
+        };
+        let depth = depth(&self.name).saturating_sub(DEPTH_FREE).max(1);
+        self.name.len().saturating_mul(depth).saturating_add(target)
+    }
+}
+
+/// Returns how many components a name has.
+fn depth(name: &[u8]) -> usize {
+    name.split(|byte| *byte == b'/').count()
+}
+
 /// Says why an archive cannot be indexed.
 #[derive(Debug)]
 pub(super) enum ScanError {
@@ -75,7 +96,7 @@ pub(super) fn scan(file: &OpenFile, take: Take<'_>) -> Result<(), ScanError> {
     let mut members = 0_usize;
     let mut names_bytes = 0_usize;
     while let Some(member) = scanner.next_member()? {
-        names_bytes = names_bytes.saturating_add(member.name.len());
+        names_bytes = names_bytes.saturating_add(member.names_bytes());
         if members == TAR_ENTRIES_MAX || names_bytes > NAMES_BYTES_MAX {
             let problem = format!("the archive has more than {TAR_ENTRIES_MAX} entries");
             return Err(scanner.refuse(Problem::new(problem, SMALLER)));
@@ -184,6 +205,10 @@ impl Scanner<'_> {
         }
         self.header_at = self.position;
         self.name = Header::name_in(&block);
+        if self.position == 0 && !Header::begins_as_text(&block) {
+            let problem = "an archive begins with a name that is no text: some readers take it for another kind of file";
+            return Err(self.refuse(problem));
+        }
         let header = Header::parse(&block).map_err(|problem| self.refuse(problem))?;
         self.name.clone_from(&header.name);
         self.position += 512;
@@ -295,6 +320,9 @@ impl Scanner<'_> {
         let link = extended.link.or(pending.link).unwrap_or(header.link);
         if name.len() > NAME_BYTES_MAX || link.len() > NAME_BYTES_MAX {
             return Err(self.refuse(format!("a name has more than {NAME_BYTES_MAX} bytes")));
+        }
+        if depth(&name) > DEPTH_MAX {
+            return Err(self.refuse(format!("a name has more than {DEPTH_MAX} components")));
         }
         let content = match header.kind {
             Type::File if name.ends_with(b"/") => {

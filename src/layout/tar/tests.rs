@@ -3,6 +3,7 @@ use std::io::Write;
 
 use tempfile::NamedTempFile;
 
+use super::scan::{Content, Member};
 use super::*;
 use crate::layout::ExtraKind;
 
@@ -837,4 +838,81 @@ fn a_flipped_bit_in_a_header_never_passes_for_other_content() {
             assert_eq!(blob.read_all(100).unwrap(), content, "{position} {bit}");
         }
     }
+}
+
+/// Returns a header with a prefix and a trailer, as POSIX and star have them.
+fn prefixed(prefix: &[u8], trailer: &[u8]) -> [u8; 512] {
+    let mut block = header("b", b'0', 0);
+    block[345..345 + prefix.len()].copy_from_slice(prefix);
+    block[508..508 + trailer.len()].copy_from_slice(trailer);
+    seal(&mut block);
+    block
+}
+
+#[test]
+fn refuses_a_prefix_that_ends_earlier_to_some_readers() {
+    let archive = |prefix: &[u8], trailer: &[u8]| layout().block(&prefixed(prefix, trailer)).end();
+    let long = problem(&archive(&[b'a'; 155], b"tar\0"));
+    assert!(long.contains("star's header"), "{long}");
+    for (prefix, trailer) in [(155, &b""[..]), (130, b"tar\0")] {
+        let tar = open(&archive(&vec![b'a'; prefix], trailer)).unwrap();
+        assert_eq!(read(&tar, &format!("{}/b", "a".repeat(prefix))), b"");
+    }
+}
+
+#[test]
+fn refuses_what_begins_like_another_kind_of_file() {
+    for start in [
+        &b"!<arch>\n"[..],
+        b"\x04\x22\x4d\x18",
+        b"\xed\xab\xee\xdb",
+        b"LZIP\0\x01",
+        b"begin 644 x\nM",
+    ] {
+        let mut block = header("", b'0', 0);
+        block[..start.len()].copy_from_slice(start);
+        seal(&mut block);
+        let text = problem(&[&block[..], &layout().end()].concat());
+        assert!(text.contains("is no text"), "{text}");
+        // Behind the first header it is a name like any other.
+        let later = [&layout().0, &block[..], &[0; 1024]].concat();
+        assert!(!open(&later).is_err_and(|error| error.to_string().contains("is no text")));
+    }
+    let named = [&header("\u{fc}ber/", b'5', 0)[..], &layout().end()].concat();
+    assert!(open(&named).is_ok());
+}
+
+#[test]
+fn bounds_what_names_and_duplicates_cost() {
+    let deep = |depth: usize| layout().file(&vec!["d"; depth].join("/")[..], b"").end();
+    assert!(open(&deep(50)).is_ok());
+    let long = |depth: usize| {
+        let name = vec!["d"; depth].join("/");
+        let record = format!("path={name}\n");
+        let size = record.len() + 4;
+        let size = if size + 1 > 999 { size + 1 } else { size };
+        layout()
+            .pax(&format!("{size} {record}"))
+            .file("x", b"")
+            .end()
+    };
+    assert!(open(&long(128)).is_ok());
+    assert!(problem(&long(129)).contains("128 components"));
+    let content = [0; 3000];
+    let twice = |links: usize| {
+        let mut builder = layout().file("a", &content).file("b", &content);
+        for position in 0..links {
+            builder = builder.link("x", b'1', if position % 2 == 0 { "a" } else { "b" });
+        }
+        builder.end()
+    };
+    assert!(open(&twice(3)).is_ok());
+    assert!(problem(&twice(40)).contains("takes too long"));
+    let member = Member {
+        name: b"a/b/c/d/e/f/g/h".to_vec(),
+        content: Content::SymLink(vec![b't'; 100]),
+        modified: (0, 0),
+        at: 0,
+    };
+    assert_eq!(member.names_bytes(), 15 * 4 + 100);
 }
