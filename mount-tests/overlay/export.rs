@@ -194,6 +194,34 @@ fn a_corrupt_blob_leaves_no_export() {
 }
 
 #[test]
+fn an_overlay_that_cannot_be_read_ends_the_export() {
+    let scene = Scene::new();
+    let user = &scene.user;
+    user.succeed(&["sign", "hello.tar:v1"]);
+    let index = scene.overlay().join("index.json");
+    let whole = fs::read(&index).unwrap();
+    for text in ["{", "[]", r#"{"manifests":{}}"#] {
+        fs::write(&index, text).unwrap();
+        let ran = user.run(&["export", "hello.tar", "out.tar"]);
+        assert!(ran.error(1).contains("hello.tar.signetfs"), "{ran:?}");
+        assert!(!user.path("out.tar").exists());
+        let output = user.signetfs(&["export", "hello.tar", "-"]).output();
+        assert!(output.unwrap().stdout.is_empty());
+    }
+    // One entry that belongs to something else is told about, and the rest is exported.
+    let mut listed: Value = serde_json::from_slice(&whole).unwrap();
+    let entries = listed["manifests"].as_array_mut().unwrap();
+    entries.push(json!({ "digest": "x" }));
+    fs::write(&index, listed.to_string()).unwrap();
+    let ran = user.run(&["export", "hello.tar", "out.tar"]);
+    assert!(
+        ran.code == 0 && ran.stderr.contains("is ignored"),
+        "{ran:?}"
+    );
+    user.succeed(&["verify", "--scope", "local/hello", "out.tar"]);
+}
+
+#[test]
 fn an_export_never_goes_where_it_would_harm() {
     let scene = Scene::new();
     let user = &scene.user;

@@ -1,10 +1,11 @@
 //! A tar that is mounted shows itself with its overlay, and a copy of the mount is a whole signed layout.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use signetfs::sys::mount::extended_attribute;
 
-use super::{Scene, State};
+use super::{Scene, State, signatures};
 use crate::registry::{Behaviour, Registry};
 use crate::support::layouts;
 use crate::support::{Mount, Ran, files_below, tool};
@@ -104,6 +105,36 @@ fn a_mount_follows_the_tar_and_the_overlay() {
     let touched = user.program("touch").arg("mnt/sign").status().unwrap();
     assert!(touched.success());
     assert!(mount.read("verify-status").starts_with("verified\n"));
+}
+
+#[test]
+fn a_touch_signs_nothing_beside_a_tar_that_is_elsewhere() {
+    for typed in ["link.tar", "hello.tar"] {
+        let scene = Scene::new();
+        let user = &scene.user;
+        fs::copy(user.path("hello.tar"), user.path("other.tar")).unwrap();
+        symlink("hello.tar", user.path("link.tar")).unwrap();
+        let Some(_mount) = Mount::new(user, typed, "mnt", &[]) else {
+            return;
+        };
+        let touch = || user.program("touch").arg("mnt/sign").status().unwrap();
+        if typed == "link.tar" {
+            fs::remove_file(user.path(typed)).unwrap();
+            symlink("other.tar", user.path(typed)).unwrap();
+        } else {
+            fs::rename(user.path(typed), user.path("renamed.tar")).unwrap();
+        }
+        assert!(!touch().success(), "{typed}");
+        for place in ["hello.tar", "other.tar", "renamed.tar", "link.tar"] {
+            let place = user.path(&format!("{place}.signetfs"));
+            assert!(!place.exists(), "{typed}: {place:?}");
+        }
+        if typed == "hello.tar" {
+            fs::rename(user.path("renamed.tar"), user.path(typed)).unwrap();
+            assert!(touch().success());
+            assert_eq!(signatures(user, typed), 1);
+        }
+    }
 }
 
 #[test]

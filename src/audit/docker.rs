@@ -2,7 +2,7 @@
 //!
 //! Readers of docker archives never look at index.json; what they see must be what was judged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ use crate::report::{Problem, Verdict};
 
 /// Problems of one file that are listed.
 const PROBLEMS_MAX: usize = 20;
+/// What a folder of an image holds in a docker archive of the old form, without manifest.json.
+const OLD_FILES: [&str; 2] = ["json", "layer.tar"];
 /// The members of an entry that readers use.
 const MEMBERS: [&str; 3] = ["Config", "RepoTags", "Layers"];
 
@@ -50,7 +52,7 @@ pub(super) fn disagreements(
     source: &dyn Source,
     closures: &Closures,
 ) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems = old_form(survey, source);
     let mut known = None;
     for (name, check) in [
         (
@@ -79,6 +81,44 @@ pub(super) fn disagreements(
         }));
     }
     problems
+}
+
+/// Returns the images of an archive of the old form: where it has no manifest.json, docker loads every folder `ID` with `ID/json` and
+/// `ID/layer.tar`, which have nothing to do with index.json.
+fn old_form(survey: &Survey, source: &dyn Source) -> Vec<Problem> {
+    if !matches!(source.file(Path::new("manifest.json")), Ok(None)) {
+        return Vec::new();
+    }
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for extra in &survey.listing.extras {
+        let parts = extra.path.to_str().and_then(|path| path.split_once('/'));
+        if let Some((folder, name)) = parts
+            && OLD_FILES.contains(&name)
+        {
+            let count = folders.entry(folder).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    folders
+        .into_iter()
+        .filter(|(folder, count)| *count == OLD_FILES.len() || is_id(folder))
+        .take(PROBLEMS_MAX)
+        .map(|(folder, _)| Problem {
+            verdict: Verdict::Ambiguous,
+            file: Some(folder.to_owned()),
+            digest: None,
+            check: "docker-archive",
+            problem: "docker loads this folder as an image, and index.json does not list it"
+                .to_owned(),
+            hint: format!(
+                "remove {folder}, or add a manifest.json that names the images of index.json"
+            ),
+        })
+        .collect()
+}
+
+fn is_id(folder: &str) -> bool {
+    Digest::from_parts(Algorithm::Sha256, folder).is_some()
 }
 
 fn read(source: &dyn Source, name: &str) -> Option<Result<Value, String>> {

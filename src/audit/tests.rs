@@ -641,6 +641,41 @@ mod docker_archives {
     }
 
     #[test]
+    fn a_folder_that_docker_loads_as_an_image_is_ambiguous() {
+        let id = "0123456789abcdef".repeat(4);
+        let with = |names: &[&str]| {
+            let mut made = made();
+            for name in names {
+                made.files
+                    .insert(name.replace("ID", &id).into(), "[]".into());
+            }
+            skip(&made).verdict()
+        };
+        for names in [
+            &["repositories", "ID/VERSION", "ID/json", "ID/layer.tar"][..],
+            &["ID/json", "ID/layer.tar"],
+            &["ID/json"],
+            &["ID/layer.tar"],
+            &["named/json", "named/layer.tar"],
+        ] {
+            assert_eq!(with(names), Verdict::Ambiguous, "{names:?}");
+        }
+        for names in [
+            &["manifest.json", "ID/json", "ID/layer.tar"][..],
+            &[
+                "ID/VERSION",
+                "json",
+                "layer.tar",
+                "named/json",
+                "other/layer.tar",
+            ],
+            &["below/ID/json", "below/ID/layer.tar"],
+        ] {
+            assert_eq!(with(names), Verdict::Skipped, "{names:?}");
+        }
+    }
+
+    #[test]
     fn full_names_are_compared_as_docker_completes_them() {
         let mut made = Made::default();
         for (image, config) in [

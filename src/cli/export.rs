@@ -65,6 +65,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         (Some(index), None) => index,
         (_, problem) => return Err(invalid(problem.as_deref())),
     };
+    refuse_half(&survey)?;
     let job = Job {
         source: layout.source(),
         index: &index.bytes,
@@ -102,6 +103,20 @@ fn invalid(problem: Option<&str>) -> Failure {
         ),
         "see what is wrong: signetfs verify PATH",
     )
+}
+
+/// Refuses to write the layout without its overlay: who keeps the archive alone would lose the signatures.
+fn refuse_half(survey: &Survey) -> Result<(), Failure> {
+    let mut ignored = survey.listing.ignored.iter();
+    let Some(whole) = ignored.find(|ignored| ignored.is_whole) else {
+        return Ok(());
+    };
+    let path = whole.path.display();
+    Err(Failure::new(
+        Exit::CouldNot,
+        format!("overlay {path} cannot be used: {}", whole.problem),
+        format!("mend {path}, or move it away to export the layout without its signatures"),
+    ))
 }
 
 /// Names the blobs of images that the layout does not store, and so the archive does not.

@@ -24,6 +24,8 @@ pub const SUFFIX: &str = ".signetfs";
 const LOCK: &str = "index.json.lock";
 /// How long another one that makes the overlay is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Why an overlay beside an archive is not used.
+const MOVED: &str = "the archive was moved or replaced; mount it again";
 /// Entries of a folder that may become an overlay; one with more is another folder.
 const ENTRIES_MAX: usize = 1000;
 /// The files of a new overlay, the index last: it makes the folder an overlay.
@@ -50,7 +52,7 @@ pub struct Overlay {
     /// Absolute.
     path: PathBuf,
     choice: Choice,
-    /// The archive that it belongs to.
+    /// The archive that it belongs to, absolute: the working directory may change.
     archive: Option<PathBuf>,
     held: Mutex<Option<Arc<Held>>>,
 }
@@ -96,7 +98,7 @@ impl Overlay {
     /// # Errors
     /// Returns what resolving the working directory returns.
     pub fn named(path: &Path, archive: Option<&Path>) -> Result<Self, SourceError> {
-        let path = std::path::absolute(path).map_err(FileError::io("resolving", path))?;
+        let path = absolute(path)?;
         let beside = archive.and_then(|archive| place_beside(archive).ok());
         Ok(Self {
             choice: match beside.as_ref() == Some(&path) {
@@ -104,7 +106,7 @@ impl Overlay {
                 false => Choice::Named,
             },
             path,
-            archive: archive.map(Path::to_owned),
+            archive: archive.map(absolute).transpose()?,
             held: Mutex::default(),
         })
     }
@@ -117,7 +119,7 @@ impl Overlay {
         Ok(Self {
             path: place_beside(archive)?,
             choice: Choice::Beside,
-            archive: Some(archive.to_owned()),
+            archive: Some(absolute(archive)?),
             held: Mutex::default(),
         })
     }
@@ -126,6 +128,20 @@ impl Overlay {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Says why this is not the overlay of what the archive's path names: that is elsewhere by now.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        let now = std::fs::canonicalize(self.archive.as_ref()?).ok()?;
+        let is_left = self.choice == Choice::Beside && beside(now) != self.path;
+        is_left.then(|| MOVED.to_owned())
+    }
+
+    /// Says why nothing may be written here: who looks for the archive's signatures would look elsewhere, or finds no archive.
+    pub(super) fn left(&self) -> Option<String> {
+        let is_gone = self.choice == Choice::Beside && self.archive_stat().is_none();
+        self.elsewhere()
+            .or_else(|| is_gone.then(|| MOVED.to_owned()))
     }
 
     /// Returns numbers that differ whenever what is shown of the overlay may differ.
@@ -337,14 +353,20 @@ impl Overlay {
     }
 }
 
+fn absolute(path: &Path) -> Result<PathBuf, FileError> {
+    std::path::absolute(path).map_err(FileError::io("resolving", path))
+}
+
 /// Returns where the overlay of an archive lies: beside the archive itself, not beside a symlink to it.
 fn place_beside(archive: &Path) -> Result<PathBuf, SourceError> {
     let real = std::fs::canonicalize(archive).or_else(|_| std::path::absolute(archive));
-    let mut path = real
-        .map_err(FileError::io("resolving", archive))?
-        .into_os_string();
+    Ok(beside(real.map_err(FileError::io("resolving", archive))?))
+}
+
+fn beside(real: PathBuf) -> PathBuf {
+    let mut path = real.into_os_string();
     path.push(SUFFIX);
-    Ok(PathBuf::from(path))
+    PathBuf::from(path)
 }
 
 fn words(error: &dyn std::error::Error) -> String {

@@ -106,6 +106,8 @@ pub struct Ignored {
     pub path: PathBuf,
     /// The digest of the entry, where it has one.
     pub digest: Option<Digest>,
+    /// Whether that is all of the overlay.
+    pub is_whole: bool,
     /// Why it is not shown.
     pub problem: String,
 }

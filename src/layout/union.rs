@@ -3,6 +3,7 @@
 //! What the base has always wins: its entries come first and its blobs are never looked for in the overlay. Of the overlay only
 //! what belongs to the base is shown (`view`); the rest is told about in the listing.
 
+mod needs;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +64,14 @@ impl Union {
             .clone()
     }
 
+    /// Refuses to write beside an archive that is elsewhere by now: the signature would be lost.
+    fn refuse_left(&self) -> Result<(), SourceError> {
+        match self.overlay.left() {
+            Some(problem) => Err(self.refuse(problem)),
+            None => Ok(()),
+        }
+    }
+
     fn refuse(&self, problem: String) -> SourceError {
         SourceError::Overlay {
             path: self.overlay.path().to_owned(),
@@ -77,6 +86,13 @@ impl std::fmt::Debug for Union {
         debug
             .field("overlay", &self.overlay)
             .finish_non_exhaustive()
+    }
+}
+
+fn words(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 
@@ -166,8 +182,16 @@ fn show_in_folder(listing: &mut Listing, added: &[(PathBuf, FileFacts)], digest:
 
 impl Store for Union {
     fn commit(&self, addition: &Addition) -> Result<Committed, SourceError> {
-        if let Present::Unusable(problem) = self.overlay.present() {
-            return Err(self.refuse(problem));
+        self.refuse_left()?;
+        match self.overlay.present() {
+            Present::Unusable(problem) => return Err(self.refuse(problem)),
+            Present::Folder(held) => {
+                // Before anything is written: the writer of a layout would take it for one that others keep on changing.
+                let own = held.directory.index();
+                let entries = own.and_then(|own| edit::entries(&own.bytes));
+                entries.map_err(|error| self.refuse(words(&error)))?;
+            }
+            Present::Nothing => {}
         }
         // Nothing is written that would not be shown: a signature must not get lost.
         view::check(&*self.base, &self.overlay, addition)
@@ -176,6 +200,7 @@ impl Store for Union {
         let (held, fsyncs) = self.overlay.make()?;
         let mut committed = held.directory.commit(addition)?;
         committed.fsyncs += fsyncs;
+        self.refuse_left()?;
         let view = self.view()?;
         for entry in &addition.entries {
             if !view.lists(entry) {

@@ -221,6 +221,130 @@ fn an_overlay_that_cannot_be_understood_adds_nothing() {
 }
 
 #[test]
+fn an_overlay_that_cannot_be_understood_is_named_when_it_is_signed() {
+    let scene = Scene::new();
+    scene.union().commit(&scene.addition("one")).unwrap();
+    for (index, problem) in [
+        ("{", "index.json cannot be edited"),
+        ("[]", "not an object"),
+        ("null", "not an object"),
+        (r#"{"manifests":{}}"#, "not a list"),
+        (r#"{"manifests":[],"manifests":[]}"#, "manifests"),
+    ] {
+        fs::write(scene.place().join("index.json"), index).unwrap();
+        let refused = scene.union().commit(&scene.addition("two"));
+        let Err(SourceError::Overlay { path, problem: why }) = refused else {
+            panic!("{index}: {refused:?}");
+        };
+        assert_eq!(path, scene.place());
+        assert!(why.contains(problem), "{index}: {why}");
+        let left = fs::read_to_string(scene.place().join("index.json")).unwrap();
+        assert_eq!(left, index);
+    }
+}
+
+#[test]
+fn nothing_is_signed_beside_an_archive_that_is_elsewhere() {
+    let scene = Scene::new();
+    let folder = scene.folder.path();
+    fs::write(folder.join("b.tar"), "").unwrap();
+    let link = folder.join("link.tar");
+    symlink("a.tar", &link).unwrap();
+    let base = Arc::new(Directory::open(&scene.base()).unwrap());
+    let union = Union::new(base, Overlay::beside(&link).unwrap());
+    let one = scene.addition("one");
+    union.commit(&one).unwrap();
+    assert_eq!(entries(&union).len(), 2);
+    let files = || {
+        fs::read_dir(scene.place().join("blobs/sha256"))
+            .unwrap()
+            .count()
+    };
+    let refused = |step: &str| {
+        let refused = union.commit(&scene.addition("two"));
+        let Err(SourceError::Overlay { problem, .. }) = refused else {
+            panic!("{step}: {refused:?}");
+        };
+        assert!(problem.contains("moved or replaced"), "{step}: {problem}");
+        assert_eq!(files(), 2, "{step}: nothing is written");
+        assert!(!folder.join("b.tar.signetfs").exists());
+    };
+    fs::remove_file(&link).unwrap();
+    refused("no archive");
+    symlink("b.tar", &link).unwrap();
+    refused("another archive");
+    // Nor is anything shown that belongs to the other.
+    let base = Arc::clone(&union.base);
+    let view = View::read(&*base, &union.overlay).unwrap();
+    assert_eq!(*view.index.bytes, *scene.index());
+    assert!(view.ignored[0].problem.contains("moved or replaced"));
+    fs::remove_file(&link).unwrap();
+    symlink("a.tar", &link).unwrap();
+    union.commit(&scene.addition("two")).unwrap();
+    assert_eq!(entries(&union).len(), 3);
+    fs::rename(folder.join("a.tar"), folder.join("c.tar")).unwrap();
+    let renamed = union.commit(&scene.addition("three"));
+    assert!(renamed.is_err(), "{renamed:?}");
+    assert_eq!(files(), 4);
+}
+
+#[test]
+fn an_overlay_supplies_nothing_that_the_base_must_store() {
+    let layer = |text: &[u8]| json!({"mediaType": "e", "digest": Digest::of(text).to_string(), "size": text.len()});
+    for (name, is_listed) in [("listed", true), ("below an index", false)] {
+        let scene = Scene::new();
+        let root = scene.base();
+        let whole = manifest(
+            &root,
+            &json!({"schemaVersion": 2, "config": config(&root), "layers": [layer(b"layer")]}),
+        );
+        let top = match is_listed {
+            true => whole.clone(),
+            false => {
+                let document = json!({"schemaVersion": 2, "manifests": [whole.clone()]});
+                let mut top = manifest(&root, &document);
+                top["mediaType"] = json!(crate::oci::media_type::IMAGE_INDEX);
+                top
+            }
+        };
+        let mut listed = top.clone();
+        listed["annotations"] = json!({REF_NAME: "v1"});
+        write_index(&root, &[listed]);
+        let layers = [layer(b"layer"), layer(b"envelope")];
+        let document = json!({"schemaVersion": 2, "layers": layers, "subject": top}).to_string();
+        let bytes = document.into_bytes();
+        let entry = json!({"mediaType": IMAGE_MANIFEST, "digest": Digest::of(&bytes).to_string(), "size": bytes.len()});
+        let blobs = [bytes, b"layer".to_vec(), b"envelope".to_vec()];
+        let mut addition = Addition {
+            blobs: blobs.map(|bytes| (Digest::of(&bytes), bytes)).to_vec(),
+            entries: vec![entry],
+        };
+        // As an entry of its own, the manifest of the base shows its parts no more than otherwise.
+        addition.entries.extend((!is_listed).then_some(whole));
+        let union = scene.union();
+        union.commit(&addition).unwrap();
+        assert!(entries(&union).len() > 1, "{name}");
+        assert!(
+            scene
+                .place()
+                .join("blobs/sha256")
+                .join(Digest::of(b"layer").hex())
+                .exists()
+        );
+        let stored = |union: &Union, text: &[u8]| union.blob(&Digest::of(text)).unwrap().is_some();
+        let listed = union.listing().unwrap().blobs;
+        let is_shown = |text| listed.iter().any(|blob| blob.digest == Digest::of(text));
+        assert!(
+            stored(&union, b"envelope") && is_shown(b"envelope"),
+            "{name}"
+        );
+        assert!(!stored(&union, b"layer") && !is_shown(b"layer"), "{name}");
+        put(&root, b"layer");
+        assert!(stored(&scene.union(), b"layer"), "{name}");
+    }
+}
+
+#[test]
 fn an_overlay_without_a_regular_index_adds_nothing() {
     let scene = Scene::new();
     scene.union().commit(&scene.addition("one")).unwrap();

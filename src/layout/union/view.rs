@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::joined;
+use super::{joined, needs, words};
 use crate::layout::directory::edit;
 use crate::layout::overlay::{Held, Present};
 use crate::layout::{Addition, Ignored, IndexBytes, Overlay, Source, SourceError, Stamp};
@@ -53,13 +53,17 @@ impl View {
             Present::Nothing => view.index.stamp = joined(index.stamp, &Stamp(vec![0])),
             Present::Unusable(problem) => {
                 view.index.stamp = joined(index.stamp, &overlay.stamp());
-                view.ignore(overlay.path(), None, problem);
+                view.ignore_all(overlay.path(), problem);
+            }
+            Present::Folder(_) if let Some(problem) = overlay.elsewhere() => {
+                view.index.stamp = joined(index.stamp, &overlay.stamp());
+                view.ignore_all(overlay.path(), problem);
             }
             Present::Folder(held) => {
                 if let Err(problem) = view.add(base, &held, overlay.path()) {
                     view.index.bytes = index.bytes;
                     view.shown.clear();
-                    view.ignore(overlay.path(), None, problem);
+                    view.ignore_all(overlay.path(), problem);
                 }
                 view.overlay = Some(held);
             }
@@ -86,8 +90,19 @@ impl View {
         self.ignored.push(Ignored {
             path: path.to_owned(),
             digest: digest.filter(|_| self.ignored.len() < IGNORED_MAX),
+            is_whole: false,
             problem,
         });
+    }
+
+    /// Notes that nothing of the overlay is shown; what was noted of its entries does not matter then.
+    fn ignore_all(&mut self, path: &Path, problem: String) {
+        self.ignored = vec![Ignored {
+            path: path.to_owned(),
+            digest: None,
+            is_whole: true,
+            problem,
+        }];
     }
 
     /// Adds what belongs to the base.
@@ -111,7 +126,7 @@ impl View {
         let unnamed = own.iter().filter(|entry| !is_named(entry));
         court.listed = unnamed.filter_map(digest_text).collect();
         let (kept, refused) = court.sort(entries);
-        let shown = court.shown;
+        let mut shown = court.shown;
         for (digest, problem) in refused {
             self.ignore(path, digest, problem);
         }
@@ -126,7 +141,8 @@ impl View {
             ));
         }
         if ImageIndex::parse(&self.index.bytes).is_ok() {
-            ImageIndex::parse(&bytes).map_err(|error| words(&error))?;
+            let both = ImageIndex::parse(&bytes).map_err(|error| words(&error))?;
+            needs::remove(base, &both, &mut shown);
         }
         self.shown = shown;
         let facts = &mut self.index.facts;
@@ -280,6 +296,10 @@ impl<'a> Court<'a> {
 
     /// Notes the blobs of a manifest, and those of the manifests below an index.
     fn show(&mut self, descriptor: &Descriptor, document: Document) {
+        if self.has(&descriptor.digest) {
+            // What the base stores leads to nothing that it does not.
+            return;
+        }
         self.shown.insert(descriptor.digest.clone());
         let mut open = vec![document];
         while let Some(document) = open.pop() {
@@ -294,6 +314,7 @@ impl<'a> Court<'a> {
             for child in below {
                 let is_new = self.shown.insert(child.digest.clone());
                 if is_new
+                    && !self.has(&child.digest)
                     && self.shown.len() < GRAPH_NODES_MAX
                     && let Ok((document, bytes)) = self.document(&child)
                 {
@@ -314,11 +335,4 @@ fn is_named(entry: &Value) -> bool {
 
 fn digest_text(entry: &Value) -> Option<String> {
     entry.get("digest")?.as_str().map(str::to_owned)
-}
-
-fn words(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
