@@ -160,7 +160,7 @@ fn missing(problem: &str) -> Flaw {
     }
 }
 
-pub(super) fn pending() -> Flaw {
+fn pending() -> Flaw {
     Flaw {
         verdict: Verdict::Pending,
         check: "digest",
@@ -214,14 +214,7 @@ pub(super) fn findings(
     problems_max: usize,
 ) -> Findings {
     let (survey, content) = (court.survey, court.asked.content);
-    let mut findings = Findings {
-        closure: Arc::clone(closure),
-        verdict: None,
-        good: 0,
-        total: 0,
-        problems: Vec::new(),
-        problems_max,
-    };
+    let mut findings = Findings::new(closure, problems_max);
     for descriptor in &closure.manifests {
         findings.count(descriptor, manifest_flaw(survey, descriptor).as_ref());
     }
@@ -256,14 +249,7 @@ pub(super) fn findings(
 
 /// Returns the findings about a root that is not judged, because all roots before it took up the room.
 pub(super) fn beyond(closure: &Arc<Closure>) -> Findings {
-    let mut findings = Findings {
-        closure: Arc::clone(closure),
-        verdict: None,
-        good: 0,
-        total: 0,
-        problems: Vec::new(),
-        problems_max: 1,
-    };
+    let mut findings = Findings::new(closure, 1);
     findings.cut(
         "the images of the layout have too many parts for one report",
         "name one image",
@@ -272,6 +258,18 @@ pub(super) fn beyond(closure: &Arc<Closure>) -> Findings {
 }
 
 impl Findings {
+    /// Returns the findings about a root before anything was looked at.
+    fn new(closure: &Arc<Closure>, problems_max: usize) -> Self {
+        Self {
+            closure: Arc::clone(closure),
+            verdict: None,
+            good: 0,
+            total: 0,
+            problems: Vec::new(),
+            problems_max,
+        }
+    }
+
     fn count(&mut self, descriptor: &Descriptor, flaw: Option<&Flaw>) {
         self.total = self.total.saturating_add(1);
         match flaw {

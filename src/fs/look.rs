@@ -72,7 +72,7 @@ pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>,
             Wanted {
                 descriptor,
                 is_good: is_whole && !is_bad,
-                is_manifest: basis.survey.graph.document(&descriptor.digest).is_some() && !is_bad,
+                is_hashed: basis.survey.graph.document(&descriptor.digest).is_some() && !is_bad,
             }
         })
         .collect();
@@ -96,7 +96,7 @@ fn signatures(image: &ImageReport) -> impl Iterator<Item = Wanted<'_>> {
         files.map(move |descriptor| Wanted {
             descriptor,
             is_good: false,
-            is_manifest: is_sound,
+            is_hashed: is_sound,
         })
     })
 }
@@ -105,12 +105,12 @@ fn signatures(image: &ImageReport) -> impl Iterator<Item = Wanted<'_>> {
 struct Wanted<'a> {
     descriptor: &'a Descriptor,
     is_good: bool,
-    is_manifest: bool,
+    is_hashed: bool,
 }
 
 impl Fs {
-    /// Hashes a manifest as it is stored now, so that a later look can tell whether it still is what was read.
-    fn hash_manifest(&self, descriptor: &Descriptor) -> Standing {
+    /// Hashes a manifest or envelope as it is stored now, so that a later look can tell whether it still is what was read.
+    fn hash_again(&self, descriptor: &Descriptor) -> Standing {
         let Ok(Some(blob)) = self.source.blob(&descriptor.digest) else {
             return Standing::Changed;
         };
@@ -124,8 +124,8 @@ impl Fs {
     }
 
     fn look_after_judging(&self, wanted: &Wanted<'_>) -> (Looked, Standing) {
-        let hashed = match wanted.is_manifest {
-            true => self.hash_manifest(wanted.descriptor),
+        let hashed = match wanted.is_hashed {
+            true => self.hash_again(wanted.descriptor),
             false => Standing::Stands,
         };
         let seen = self.look_at(wanted.descriptor);
