@@ -263,6 +263,25 @@ fn the_command_always_adds_a_signature() {
     assert_eq!(index(&hello)["manifests"].as_array().unwrap().len(), 3);
 }
 
+/// One command adds more files than it may have open.
+#[test]
+fn signs_more_images_than_files_may_be_open() {
+    let user = User::new();
+    user.with_key("one");
+    let mut layout = Layout::new(&user.path("many"));
+    for number in 0..200 {
+        layout.image(&format!("v{number}"), &number.to_string());
+    }
+    let script = "ulimit -n 320; exec \"$0\" sign many";
+    let mut command = user.program("sh");
+    let signed = Ran::of(command.args(["-c", script, PROGRAM]).output().unwrap());
+    assert_eq!(signed.code, 0, "{signed:?}");
+    let entries = index(&layout.root)["manifests"].as_array().unwrap().len();
+    assert_eq!(entries, 400);
+    assert_eq!(user.run(&["verify", "many"]).code, 0);
+    assert_eq!(user.run(&["fsck", "many"]).code, 0);
+}
+
 #[test]
 fn twelve_signers_of_twelve_images_lose_nothing() {
     let user = User::new();

@@ -1,7 +1,7 @@
 //! Adding blobs and entries. docs/SEMANTICS.md.
 //!
-//! Under the lock: all new files are written under temporary names and made durable, the wait for the disk shared. Then the
-//! blobs get their names, and the names are made durable; only then index.json is renamed over, and that made durable.
+//! Under the lock: new files are written under temporary names and made durable, the wait for the disk shared by as many as
+//! may be open. The blobs get their names, and the names are made durable; only then index.json is renamed over, and that made durable.
 //! A kill or a full disk at any call leaves the old index or the new one, and blobs that nothing names at worst.
 //!
 //! Other tools rewrite index.json without the lock, from a state they read before. So it is looked at again right after the
@@ -37,6 +37,8 @@ const LATER_LOOKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_m
 const YOUNG_SECONDS: i64 = 10;
 /// How long an index that is being written in place is left alone.
 const WRITING: Duration = Duration::from_millis(20);
+/// How many new blobs are open at a time: each waits for the disk with the others of its batch.
+const BLOBS_OPEN_MAX: usize = 64;
 
 /// Tells whether other writers are at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,13 +218,6 @@ struct Change<'a> {
     old: Stat,
 }
 
-/// Is a blob that has no name yet.
-struct NewBlob<'a> {
-    temporary: Temporary<'a>,
-    folder: &'a Folder,
-    name: PathBuf,
-}
-
 impl Change<'_> {
     /// Writes blobs and index; false where the index is not the one that was read any more.
     fn apply(
@@ -232,20 +227,11 @@ impl Change<'_> {
         committed: &mut Committed,
     ) -> Result<bool, SourceError> {
         let folders = self.folders(root, committed)?;
-        let blobs = self.write_blobs(&folders)?;
         let index = match &self.edited {
             Some(edited) => Some((self.write_index(root, edited)?, edited.added)),
             None => None,
         };
-        for temporary in blobs.iter().map(|blob| &blob.temporary) {
-            temporary.sync()?;
-        }
-        committed.fsyncs += blobs.len();
-        let is_new = !blobs.is_empty();
-        committed.blobs_written += blobs.len();
-        for blob in blobs {
-            blob.temporary.rename(blob.folder, &blob.name)?;
-        }
+        let is_new = self.write_blobs(&folders, committed)?;
         if is_new || previous == Previous::Unknown {
             for (_, folder) in &folders {
                 folder.sync()?;
@@ -287,32 +273,60 @@ impl Change<'_> {
         Ok(folders)
     }
 
-    /// Writes the blobs that are not there with the right content, under temporary names.
-    fn write_blobs<'a>(
+    /// Writes the blobs that are not there with the right content, so many at a time; returns whether there were any.
+    fn write_blobs(
         &self,
-        folders: &'a [(Algorithm, Folder)],
-    ) -> Result<Vec<NewBlob<'a>>, SourceError> {
+        folders: &[(Algorithm, Folder)],
+        committed: &mut Committed,
+    ) -> Result<bool, SourceError> {
+        let before = committed.blobs_written;
+        for (algorithm, folder) in folders {
+            let mut missing = self
+                .addition
+                .blobs
+                .iter()
+                .map(|(digest, bytes)| (digest, PathBuf::from(digest.hex()), bytes))
+                .filter(|(digest, name, bytes)| {
+                    digest.algorithm() == Some(*algorithm) && !is_stored(folder, name, bytes)
+                });
+            loop {
+                let batch = missing.by_ref().take(BLOBS_OPEN_MAX);
+                let written =
+                    self.write_batch(folder, batch.map(|(_, name, bytes)| (name, bytes)))?;
+                if written == 0 {
+                    break;
+                }
+                committed.blobs_written += written;
+                committed.fsyncs += written;
+            }
+        }
+        Ok(committed.blobs_written > before)
+    }
+
+    /// Writes blobs under temporary names, waits until all are on disk, then names them; returns how many.
+    fn write_batch<'a>(
+        &self,
+        folder: &Folder,
+        blobs: impl Iterator<Item = (PathBuf, &'a Vec<u8>)>,
+    ) -> Result<usize, SourceError> {
         let new = NewFile {
             mode: 0o444,
             owner: Some((self.old.uid, self.old.gid)),
         };
         let mut written = Vec::new();
-        for (algorithm, folder) in folders {
-            for (digest, bytes) in &self.addition.blobs {
-                let name = PathBuf::from(digest.hex());
-                if digest.algorithm() != Some(*algorithm) || is_stored(folder, &name, bytes) {
-                    continue;
-                }
-                let temporary = Temporary::write(folder, bytes, &new)?;
-                temporary.begin_sync();
-                written.push(NewBlob {
-                    temporary,
-                    folder,
-                    name,
-                });
-            }
+        for (name, bytes) in blobs {
+            let temporary = Temporary::write(folder, bytes, &new)?;
+            temporary.begin_sync();
+            written.push((temporary, name));
         }
-        Ok(written)
+        for (temporary, _) in &written {
+            temporary.sync()?;
+        }
+        let count = written.len();
+        for (temporary, name) in written {
+            temporary.rename(folder, &name)?;
+        }
+        Ok(count)
     }
 
     /// Writes the new index, with owner and mode of the old one, under a temporary name.

@@ -102,6 +102,24 @@ fn adds_blobs_and_entries_once() {
 }
 
 #[test]
+fn has_no_more_blobs_open_than_it_may() {
+    let temporary = layout();
+    let directory = Directory::open(temporary.path()).unwrap();
+    let mut addition = addition("a");
+    for number in 0..2 * BLOBS_OPEN_MAX {
+        let bytes = number.to_string().into_bytes();
+        addition.blobs.push((Digest::of(&bytes), bytes));
+    }
+    let count = addition.blobs.len();
+    let committed = directory.commit(&addition).unwrap();
+    assert_eq!(committed.blobs_written, count);
+    // Each blob once, and what one signature in a layout without folders needs besides.
+    assert_eq!(committed.fsyncs, count + 5);
+    assert_eq!(directory.listing().unwrap().blobs.len(), count);
+    assert_eq!(directory.commit(&addition).unwrap(), Committed::default());
+}
+
+#[test]
 fn keeps_owner_and_mode_of_the_index_and_other_links_to_it() {
     let temporary = layout();
     let path = temporary.path();
