@@ -24,6 +24,9 @@ pub struct Lock<'a> {
 /// How long a lock that is held is left alone before it is tried again.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// How often the list of locks is read before a holder goes unnamed.
+const HOLDER_LOOKS: u32 = 8;
+
 impl<'a> Lock<'a> {
     /// Takes the lock on the file `name`, made if it is not there, and waits for another holder up to `wait`.
     ///
@@ -78,9 +81,11 @@ impl<'a> Lock<'a> {
     }
 
     fn holder(&self) -> String {
-        let pid = stat(self.file.as_fd())
-            .ok()
-            .and_then(|stat| holder_in(&fs::read_to_string("/proc/locks").ok()?, &stat));
+        // The kernel hands the list over in pieces; a line is missed where other locks come and go between two of them.
+        let pid = stat(self.file.as_fd()).ok().and_then(|stat| {
+            (0..HOLDER_LOOKS)
+                .find_map(|_| holder_in(&fs::read_to_string("/proc/locks").ok()?, &stat))
+        });
         pid.map_or_else(
             || "another process".to_owned(),
             |pid| format!("process {pid}"),
