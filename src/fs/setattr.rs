@@ -74,17 +74,23 @@ impl Fs {
         } else {
             let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;
             match &entry.node {
-                Node::Control(..) => self.change_sign(entry, change)?,
+                Node::Control(..) => self.change_sign(snapshot, entry, change)?,
                 Node::Rendered(View::Status, _) | Node::Later(View::Status, _) => {
                     return Err(FsError::ReadOnlyStatus);
                 }
                 _ => return Err(FsError::ReadOnlyContent),
             }
         }
-        self.getattr(&self.fresh(), change.inode, change.handle)
+        // What this changed is shown already; another look would judge a layout written a moment ago all over.
+        self.getattr(&self.current(), change.inode, change.handle)
     }
 
-    fn change_sign(&self, entry: &Entry, change: &Change) -> Result<(), FsError> {
+    fn change_sign(
+        &self,
+        snapshot: &Snapshot,
+        entry: &Entry,
+        change: &Change,
+    ) -> Result<(), FsError> {
         self.admit(&change.caller)?;
         if change.modified != Some(NewTime::Now) {
             return Ok(());
@@ -92,12 +98,13 @@ impl Fs {
         // What was opened for writing is signed, or nothing is.
         let handle = change.handle.and_then(|number| self.handles.find(number));
         if let Some(Handle::Sign(target, _)) = handle.as_deref() {
-            return self.sign_touched(target);
+            return self.sign_touched(snapshot, target);
         }
-        self.sign_touched(&match &entry.node {
+        let target = match &entry.node {
             Node::Control(Control::SignImage(digest), _) => Target::image(entry.inode, digest),
             _ => Target::All,
-        })
+        };
+        self.sign_touched(snapshot, &target)
     }
 
     fn change_policy(&self, change: &Change) -> Result<(), FsError> {

@@ -76,12 +76,12 @@ impl Progress for Limited {
 
 impl Fs {
     /// Signs what a `sign` is for with the default key.
-    pub(super) fn sign_touched(&self, target: &Target) -> Result<(), FsError> {
-        self.sign(target, Asking::touch())
+    pub(super) fn sign_touched(&self, snapshot: &Snapshot, target: &Target) -> Result<(), FsError> {
+        self.sign(snapshot, target, Asking::touch())
     }
 
-    fn sign(&self, target: &Target, asking: Asking) -> Result<(), FsError> {
-        match self.try_sign(target, asking) {
+    fn sign(&self, snapshot: &Snapshot, target: &Target, asking: Asking) -> Result<(), FsError> {
+        match self.try_sign(snapshot, target, asking) {
             Ok(()) => {
                 self.note_success();
                 Ok(())
@@ -90,10 +90,14 @@ impl Fs {
         }
     }
 
-    fn try_sign(&self, target: &Target, mut asking: Asking) -> Result<(), FsError> {
+    fn try_sign(
+        &self,
+        snapshot: &Snapshot,
+        target: &Target,
+        mut asking: Asking,
+    ) -> Result<(), FsError> {
         let store = self.store.as_ref().ok_or(FsError::ReadOnlyLayout)?;
-        let snapshot = self.fresh();
-        if let Some(selection) = target.selection(&snapshot)? {
+        if let Some(selection) = target.selection(snapshot)? {
             if asking.request.images != Selection::All {
                 let reason = "tag= has no place in the request for one image".to_owned();
                 return Err(FsError::MalformedRequest { reason });
@@ -180,7 +184,7 @@ impl Fs {
             let asking = Asking::parse(&line)
                 .map_err(|reason| self.refuse(FsError::MalformedRequest { reason }))?;
             if let Some(asking) = asking {
-                self.sign(target, asking)?;
+                self.sign(&self.fresh(), target, asking)?;
             }
         }
         Ok(())

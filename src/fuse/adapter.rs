@@ -207,12 +207,9 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let data = data.to_vec();
-        let place = self.place_of(handle);
-        self.run(place, move |fs, _| {
-            match fs.write(handle.0, offset, &data) {
-                Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or_default()),
-                Err(error) => reply.error(refused(&error)),
-            }
+        self.run_on(handle, move |fs| match fs.write(handle.0, offset, &data) {
+            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or_default()),
+            Err(error) => reply.error(refused(&error)),
         });
     }
 
@@ -241,8 +238,7 @@ impl Filesystem for Adapter {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        let place = self.place_of(handle);
-        self.run(place, move |fs, _| {
+        self.run_on(handle, move |fs| {
             fs.release(inode.0, handle.0);
             reply.ok();
         });

@@ -87,6 +87,21 @@ impl Adapter {
     }
 }
 
+impl Adapter {
+    /// Works on a request about a handle, which needs no snapshot: closing `sign` would judge what was just signed once more.
+    pub(super) fn run_on(&self, handle: FileHandle, job: impl FnOnce(&Arc<Fs>) + Send + 'static) {
+        shielded(|| {
+            let workers = self.fs.workers();
+            let fs = Arc::clone(&self.fs);
+            match self.fs.use_of(handle.0) {
+                Use::Reading => job(&fs),
+                Use::Policy => workers.control.run(move || job(&fs)),
+                Use::Signing => workers.signer.run(move || job(&fs)),
+            }
+        });
+    }
+}
+
 fn shielded(job: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(job)).is_err() {
         log::error!("a request panicked");
@@ -220,22 +235,12 @@ impl Adapter {
         }
     }
 
-    /// Returns where writes to a handle are worked on: a request line signs.
-    pub(super) fn place_of(&self, handle: FileHandle) -> Place {
-        match self.fs.use_of(handle.0) {
-            Use::Reading => Place::Here,
-            Use::Policy => Place::Control,
-            Use::Signing => Place::Signer,
-        }
-    }
-
     pub(super) fn close(&self, request: &Request, handle: FileHandle, reply: ReplyEmpty) {
         let pid = request.pid();
-        let place = self.place_of(handle);
-        self.run(place, move |fs, _| {
-            let process = match place {
-                Place::Here => pid,
-                _ => convert::process(pid),
+        self.run_on(handle, move |fs| {
+            let process = match fs.use_of(handle.0) {
+                Use::Reading => pid,
+                Use::Policy | Use::Signing => convert::process(pid),
             };
             answer_empty(reply, fs.flush(handle.0, process));
         });
