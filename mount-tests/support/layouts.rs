@@ -72,7 +72,7 @@ impl Layout {
     pub(crate) fn blob(&self, bytes: &[u8]) -> String {
         let digest = match self.algorithm {
             Algorithm::Sha256 => Digest::of(bytes),
-            Algorithm::Sha512 => Digest::Sha512(sha2::Sha512::digest(bytes).into()),
+            Algorithm::Sha512 => Digest::Sha512(Box::new(sha2::Sha512::digest(bytes).into())),
         };
         let (algorithm, hex) = digest.to_string().split_once(':').map_or_else(
             || unreachable!("digests have a colon"),

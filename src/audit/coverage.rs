@@ -22,10 +22,7 @@ pub(super) fn count(survey: &Survey, closures: &HashMap<Digest, Arc<Closure>>) -
         };
         let types = [
             manifest.artifact_type.as_deref(),
-            manifest
-                .config
-                .as_ref()
-                .map(|config| config.media_type.as_str()),
+            manifest.config.as_ref().map(|config| &*config.media_type),
         ];
         if types.contains(&Some(media_type::NOTARY_SIGNATURE)) && signatures.insert(digest) {
             let parts = manifest.config.iter().chain(&manifest.layers);

@@ -33,7 +33,7 @@ pub(super) fn judge(
     let mut root_of = Vec::with_capacity(selected.len());
     for image in selected {
         let descriptor = &image.descriptor;
-        let kind = (descriptor.media_type.as_str(), image.untyped);
+        let kind = (&*descriptor.media_type, image.untyped);
         let key = (&descriptor.digest, descriptor.size, kind);
         let position = *positions.entry(key).or_insert_with(|| {
             roots.push(image);

@@ -276,7 +276,7 @@ fn open(
         )));
     }
     report.bytes = Some(Arc::clone(&bytes));
-    let name = (&layer.digest, layer.media_type.as_str());
+    let name = (&layer.digest, &*layer.media_type);
     let envelopes = &court.survey.envelopes;
     envelopes
         .open(name, &bytes, &court.chains)

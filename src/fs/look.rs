@@ -143,8 +143,7 @@ impl Fs {
             .as_ref()
             .is_some_and(|blob| self.hashes.known(descriptor, blob).is_some());
         Looked {
-            // Nothing else of it is compared, and there may be many.
-            descriptor: Descriptor::new("", descriptor.digest.clone(), descriptor.size),
+            descriptor: descriptor.clone(),
             identity: blob.as_ref().and_then(identity),
             known,
         }

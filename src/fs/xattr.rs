@@ -140,7 +140,7 @@ impl Fs {
                 Some(digest.hex().into_bytes())
             }
             MEDIA_TYPE if !descriptor.media_type.is_empty() => {
-                Some(descriptor.media_type.clone().into_bytes())
+                Some(descriptor.media_type.as_bytes().to_vec())
             }
             _ => None,
         }

@@ -1,17 +1,26 @@
 //! Descriptors: what points at a blob. <https://github.com/opencontainers/image-spec/blob/main/descriptor.md>
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use base64ct::{Base64, Encoding as _};
 use serde_json::{Map, Value};
 
-use super::{Digest, DocumentError, members};
+use super::{Digest, DocumentError, media_type, members};
 
 /// Points at content by type, digest and size.
+///
+/// A clone shares what it describes: the same layer is met in its manifest, in closures and in reports. Changing one copies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Descriptor {
+pub struct Descriptor(Arc<Described>);
+
+/// Is what a descriptor says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
     /// The media type; empty where the document gives none.
-    pub media_type: String,
+    pub media_type: Cow<'static, str>,
     /// The digest of the content.
     pub digest: Digest,
     /// The size of the content in bytes.
@@ -21,7 +30,7 @@ pub struct Descriptor {
     /// The annotations, sorted by key.
     pub annotations: BTreeMap<String, String>,
     /// The platform, where given.
-    pub platform: Option<Platform>,
+    pub platform: Option<Box<Platform>>,
     /// The embedded content (decoded), where given.
     pub data: Option<Vec<u8>>,
     /// Whether `urls` names other places to fetch the content from.
@@ -67,8 +76,8 @@ impl Descriptor {
     /// Returns a descriptor with nothing but type, digest and size.
     #[must_use]
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
-        Self {
-            media_type: media_type.to_owned(),
+        Self::from(Described {
+            media_type: media_type::shared(media_type),
             digest,
             size,
             artifact_type: None,
@@ -76,7 +85,7 @@ impl Descriptor {
             platform: None,
             data: None,
             has_urls: false,
-        }
+        })
     }
 
     /// Returns whether both name the same content: media type, digest and size.
@@ -116,8 +125,10 @@ impl Descriptor {
                 ));
             }
         }
-        Ok(Self {
-            media_type: members::text(object, "mediaType")?.unwrap_or_default(),
+        Ok(Self::from(Described {
+            media_type: media_type::shared(
+                members::text_ref(object, "mediaType")?.unwrap_or_default(),
+            ),
             digest,
             size,
             artifact_type: members::text(object, "artifactType")?,
@@ -125,20 +136,18 @@ impl Descriptor {
             platform: members::present(object, "platform")
                 .map(Platform::from_json)
                 .transpose()
-                .map_err(|error| error.under("platform"))?,
+                .map_err(|error| error.under("platform"))?
+                .map(Box::new),
             data,
             has_urls: !members::elements(object, "urls")?.is_empty(),
-        })
+        }))
     }
 
     /// Returns `mediaType`, `digest`, `size` (and nothing else) as a JSON object in that order.
     #[must_use]
     pub fn to_json(&self) -> Value {
         Value::Object(Map::from_iter([
-            (
-                "mediaType".to_owned(),
-                Value::from(self.media_type.as_str()),
-            ),
+            ("mediaType".to_owned(), Value::from(&*self.media_type)),
             ("digest".to_owned(), Value::from(self.digest.to_string())),
             ("size".to_owned(), Value::from(self.size)),
         ]))
@@ -151,6 +160,26 @@ impl Descriptor {
             .get(key)
             .map(String::as_str)
             .filter(|text| !text.is_empty())
+    }
+}
+
+impl From<Described> for Descriptor {
+    fn from(described: Described) -> Self {
+        Self(Arc::new(described))
+    }
+}
+
+impl Deref for Descriptor {
+    type Target = Described;
+
+    fn deref(&self) -> &Described {
+        &self.0
+    }
+}
+
+impl DerefMut for Descriptor {
+    fn deref_mut(&mut self) -> &mut Described {
+        Arc::make_mut(&mut self.0)
     }
 }
 
@@ -169,7 +198,7 @@ impl Platform {
 }
 
 fn read_digest(object: &Map<String, Value>) -> Result<Digest, DocumentError> {
-    let Some(text) = members::text(object, "digest")? else {
+    let Some(text) = members::text_ref(object, "digest")? else {
         return Err(DocumentError::member("digest", "is missing"));
     };
     text.parse().map_err(|source| DocumentError::Digest {

@@ -8,15 +8,16 @@ use sha2::Digest as _;
 
 /// Names the content of a blob.
 ///
-/// Only the first three can be verified; `Other` is carried along, shown, and never used as a path.
+/// Only the first three can be verified; `Other` is carried along, shown, and never used as a path. The longer ones are boxed: a
+/// layout holds a few digests per blob, and nearly all are SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Digest {
     /// `sha256:` and 64 lower-case hex digits.
     Sha256([u8; 32]),
     /// `sha384:` and 96 lower-case hex digits.
-    Sha384([u8; 48]),
+    Sha384(Box<[u8; 48]>),
     /// `sha512:` and 128 lower-case hex digits.
-    Sha512([u8; 64]),
+    Sha512(Box<[u8; 64]>),
     /// A digest of another algorithm that fits the grammar.
     Other(Arc<str>),
 }
@@ -105,8 +106,8 @@ impl Digest {
     pub fn from_parts(algorithm: Algorithm, hex: &str) -> Option<Self> {
         match algorithm {
             Algorithm::Sha256 => decode_hex(hex).map(Self::Sha256),
-            Algorithm::Sha384 => decode_hex(hex).map(Self::Sha384),
-            Algorithm::Sha512 => decode_hex(hex).map(Self::Sha512),
+            Algorithm::Sha384 => decode_hex(hex).map(Box::new).map(Self::Sha384),
+            Algorithm::Sha512 => decode_hex(hex).map(Box::new).map(Self::Sha512),
         }
     }
 
@@ -115,8 +116,8 @@ impl Digest {
     pub fn hex(&self) -> String {
         match self {
             Self::Sha256(bytes) => encode_hex(bytes),
-            Self::Sha384(bytes) => encode_hex(bytes),
-            Self::Sha512(bytes) => encode_hex(bytes),
+            Self::Sha384(bytes) => encode_hex(&bytes[..]),
+            Self::Sha512(bytes) => encode_hex(&bytes[..]),
             Self::Other(text) => text
                 .split_once(':')
                 .map(|(_, encoded)| encoded.to_owned())
@@ -129,8 +130,8 @@ impl Digest {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Sha256(bytes) => bytes,
-            Self::Sha384(bytes) => bytes,
-            Self::Sha512(bytes) => bytes,
+            Self::Sha384(bytes) => &bytes[..],
+            Self::Sha512(bytes) => &bytes[..],
             Self::Other(text) => text.as_bytes(),
         }
     }
@@ -238,8 +239,8 @@ impl Hasher {
     pub fn finish(self) -> Digest {
         match self {
             Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
-            Self::Sha384(hasher) => Digest::Sha384(hasher.finalize().into()),
-            Self::Sha512(hasher) => Digest::Sha512(hasher.finalize().into()),
+            Self::Sha384(hasher) => Digest::Sha384(Box::new(hasher.finalize().into())),
+            Self::Sha512(hasher) => Digest::Sha512(Box::new(hasher.finalize().into())),
         }
     }
 }
@@ -247,11 +248,16 @@ impl Hasher {
 /// Returns bytes as lower-case hex.
 #[must_use]
 pub fn encode_hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|nibble| char::from_digit(nibble.into(), 16))
-        .collect()
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let mut hex = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            hex.extend(DIGITS.get(usize::from(nibble)));
+        }
+    }
+    hex
 }
 
 /// Returns exactly `N` bytes from lower-case hex.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use self::walk::Room;
 use super::media_type::{IMAGE_INDEX, IMAGE_MANIFEST, NOTARY_SIGNATURE, is_index, is_manifest};
-use super::{Descriptor, Digest, Document, DocumentError, ImageIndex};
+use super::{Descriptor, Digest, Document, DocumentError, ImageIndex, media_type};
 
 /// Answers for one manifest that the walk asks for.
 #[derive(Debug, Clone)]
@@ -192,18 +192,16 @@ impl Graph {
 
     /// Returns a descriptor with its media type filled in.
     fn typed(&self, descriptor: &Descriptor) -> Descriptor {
-        Descriptor {
-            media_type: self.media_type(descriptor).to_owned(),
-            ..descriptor.clone()
+        let mut typed = descriptor.clone();
+        if typed.media_type.is_empty() {
+            typed.media_type = media_type::shared(self.media_type(descriptor));
         }
+        typed
     }
 
     /// Returns the media type of a descriptor; where it gives none, that of the document it points at.
     fn media_type<'a>(&'a self, descriptor: &'a Descriptor) -> &'a str {
-        match (
-            descriptor.media_type.as_str(),
-            self.document(&descriptor.digest),
-        ) {
+        match (&*descriptor.media_type, self.document(&descriptor.digest)) {
             ("", Some(document)) => document.media_type().unwrap_or(match document {
                 Document::Manifest(_) => IMAGE_MANIFEST,
                 Document::Index(_) => IMAGE_INDEX,

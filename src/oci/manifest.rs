@@ -60,10 +60,6 @@ pub struct ImageIndex {
 
 /// Is one of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "documents are held behind an Arc, one each"
-)]
 pub enum Document {
     /// A manifest.
     Manifest(ImageManifest),
@@ -141,7 +137,7 @@ impl ImageManifest {
     pub fn config_type(&self) -> Option<&str> {
         self.config
             .as_ref()
-            .map(|config| config.media_type.as_str())
+            .map(|config| &*config.media_type)
             .filter(|media_type| !media_type.is_empty())
     }
 }
@@ -335,14 +331,13 @@ impl Parts<'_> {
                 format!("holds more than {DESCRIPTORS_MAX} descriptors"),
             ));
         }
-        elements
-            .iter()
-            .enumerate()
-            .map(|(position, element)| {
-                Descriptor::from_json(element)
-                    .map_err(|error| error.under(&format!("{name}[{position}]")))
-            })
-            .collect()
+        let mut descriptors = Vec::with_capacity(elements.len());
+        for (position, element) in elements.iter().enumerate() {
+            let descriptor = Descriptor::from_json(element)
+                .map_err(|error| error.under(&format!("{name}[{position}]")))?;
+            descriptors.push(descriptor);
+        }
+        Ok(descriptors)
     }
 }
 

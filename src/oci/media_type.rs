@@ -1,5 +1,7 @@
 //! Media types and artifact types by name.
 
+use std::borrow::Cow;
+
 use oci_spec::image::MediaType;
 
 /// OCI image manifest.
@@ -25,6 +27,35 @@ pub const NOTARY_PAYLOAD: &str = "application/vnd.cncf.notary.payload.v1+json";
 
 /// Docker's layer that is to be fetched from elsewhere.
 const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+/// The types that nearly every descriptor has: no copies are made of these.
+const COMMON: [&str; 16] = [
+    "",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.container.image.v1+json",
+    IMAGE_MANIFEST,
+    IMAGE_INDEX,
+    DOCKER_MANIFEST,
+    DOCKER_MANIFEST_LIST,
+    ARTIFACT_MANIFEST,
+    EMPTY_JSON,
+    NOTARY_SIGNATURE,
+    JOSE_JSON,
+    COSE,
+];
+
+/// Returns a media type that takes no memory of its own where it is a common one.
+#[must_use]
+pub fn shared(media_type: &str) -> Cow<'static, str> {
+    match COMMON.iter().find(|common| **common == media_type) {
+        Some(common) => Cow::Borrowed(common),
+        None => Cow::Owned(media_type.to_owned()),
+    }
+}
 
 /// Returns whether this is an image manifest of OCI or Docker, or an artifact manifest.
 #[must_use]

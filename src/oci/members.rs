@@ -37,9 +37,17 @@ pub(super) fn text(
     object: &Map<String, Value>,
     name: &str,
 ) -> Result<Option<String>, DocumentError> {
+    text_ref(object, name).map(|text| text.map(str::to_owned))
+}
+
+/// Returns a text as it stands in the object; an empty one counts as absent.
+pub(super) fn text_ref<'a>(
+    object: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a str>, DocumentError> {
     match present(object, name) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
         Some(_) => Err(DocumentError::member(name, "is not a string")),
     }
 }

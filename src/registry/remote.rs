@@ -15,7 +15,7 @@ use super::session::Registry;
 use crate::layout::{Blob, FileFacts, IndexBytes, Listing, Source, SourceError, Stamp, Timestamp};
 use crate::oci::descriptor::REF_NAME;
 use crate::oci::limits::{ENVELOPE_BYTES_MAX, GRAPH_DEPTH_MAX};
-use crate::oci::media_type::{IMAGE_INDEX, is_index, is_manifest};
+use crate::oci::media_type::{self, IMAGE_INDEX, is_index, is_manifest};
 use crate::oci::{Descriptor, Digest, Document};
 
 /// Tells whose referrers are listed.
@@ -79,7 +79,7 @@ impl Remote {
                     if seen.insert(referrer.digest.clone()) {
                         known.expected_manifests.insert(referrer.digest.clone());
                         entries.push(entry(&referrer, None));
-                        next.push(referrer.digest);
+                        next.push(referrer.digest.clone());
                     }
                 }
                 if depth == Depth::Everything {
@@ -137,7 +137,7 @@ impl Known {
         if let Ok(document) = Document::parse("", &stored.bytes) {
             // The document says what it is; the header of an answer may be anything.
             if let Some(own) = document.media_type() {
-                own.clone_into(&mut descriptor.media_type);
+                descriptor.media_type = media_type::shared(own);
             }
             let (manifests, blobs): (Vec<Descriptor>, Vec<Descriptor>) = match document {
                 Document::Index(index) => index.manifests.into_iter().partition(|child| {
@@ -151,7 +151,7 @@ impl Known {
                 ),
             };
             self.expected_manifests
-                .extend(manifests.into_iter().map(|child| child.digest));
+                .extend(manifests.into_iter().map(|child| child.digest.clone()));
             self.expected_blobs
                 .extend(blobs.into_iter().map(|blob| (blob.digest.clone(), blob)));
         }
@@ -189,7 +189,7 @@ fn children(
     let new = children
         .into_iter()
         .filter(|child| is_document(child) && seen.insert(child.digest.clone()));
-    Ok(new.map(|child| child.digest).collect())
+    Ok(new.map(|child| child.digest.clone()).collect())
 }
 
 /// Returns what a list says of a referrer, without the names it may carry.
@@ -205,10 +205,7 @@ fn referrer(value: &Value) -> Option<Descriptor> {
 
 fn entry(descriptor: &Descriptor, tag: Option<&str>) -> Value {
     let mut members = Map::new();
-    members.insert(
-        "mediaType".to_owned(),
-        Value::from(descriptor.media_type.as_str()),
-    );
+    members.insert("mediaType".to_owned(), Value::from(&*descriptor.media_type));
     members.insert(
         "digest".to_owned(),
         Value::from(descriptor.digest.to_string()),

@@ -57,7 +57,7 @@ fn envelope(
     if !layer.digest.matches(&bytes) {
         return None;
     }
-    let name = (&layer.digest, layer.media_type.as_str());
+    let name = (&layer.digest, &*layer.media_type);
     let envelopes = &job.survey.envelopes;
     envelopes.open(name, &bytes, chains).ok()
 }

@@ -108,7 +108,12 @@ fn top(survey: &Survey) -> Option<ImageIndex> {
 
 fn listed(survey: &Survey) -> HashSet<Digest> {
     top(survey)
-        .map(|index| index.manifests.into_iter().map(|entry| entry.digest))
+        .map(|index| {
+            index
+                .manifests
+                .into_iter()
+                .map(|entry| entry.digest.clone())
+        })
         .into_iter()
         .flatten()
         .collect()

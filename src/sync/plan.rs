@@ -105,7 +105,7 @@ impl Plan {
             let digests = closure
                 .manifests
                 .into_iter()
-                .map(|manifest| manifest.digest);
+                .map(|manifest| manifest.digest.clone());
             gather
                 .plan
                 .closures
@@ -172,7 +172,7 @@ impl Gather<'_> {
             Document::Manifest(_) => IMAGE_MANIFEST,
             Document::Index(_) => IMAGE_INDEX,
         };
-        let media_type = match (document.media_type(), descriptor.media_type.as_str()) {
+        let media_type = match (document.media_type(), &*descriptor.media_type) {
             (Some(own), _) => own.to_owned(),
             (None, "") => fallback.to_owned(),
             (None, given) => given.to_owned(),

@@ -123,12 +123,12 @@ impl Chain {
             Self::Sha256(state) => {
                 Digest::Sha256(big_endian(state.map(u32::to_be_bytes).as_flattened()))
             }
-            Self::Sha384(state) => {
-                Digest::Sha384(big_endian(state.map(u64::to_be_bytes).as_flattened()))
-            }
-            Self::Sha512(state) => {
-                Digest::Sha512(big_endian(state.map(u64::to_be_bytes).as_flattened()))
-            }
+            Self::Sha384(state) => Digest::Sha384(Box::new(big_endian(
+                state.map(u64::to_be_bytes).as_flattened(),
+            ))),
+            Self::Sha512(state) => Digest::Sha512(Box::new(big_endian(
+                state.map(u64::to_be_bytes).as_flattened(),
+            ))),
         }
     }
 

@@ -236,8 +236,8 @@ impl Reader<'_> {
         };
         let digest = match algorithm {
             Algorithm::Sha256 => Digest::Sha256(*self.take(32)?.first_chunk()?),
-            Algorithm::Sha384 => Digest::Sha384(*self.take(48)?.first_chunk()?),
-            Algorithm::Sha512 => Digest::Sha512(*self.take(64)?.first_chunk()?),
+            Algorithm::Sha384 => Digest::Sha384(Box::new(*self.take(48)?.first_chunk()?)),
+            Algorithm::Sha512 => Digest::Sha512(Box::new(*self.take(64)?.first_chunk()?)),
         };
         let chunks = usize::try_from(key.size / CHUNK_BYTES).ok()?;
         let chunks = self.take(chunks.checked_mul(Chain::width(algorithm))?)?;

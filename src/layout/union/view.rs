@@ -306,7 +306,7 @@ impl<'a> Court<'a> {
             let below = match document {
                 Document::Manifest(manifest) => {
                     let parts = manifest.config.into_iter().chain(manifest.layers);
-                    self.shown.extend(parts.map(|part| part.digest));
+                    self.shown.extend(parts.map(|part| part.digest.clone()));
                     continue;
                 }
                 Document::Index(index) => index.manifests,

@@ -604,7 +604,7 @@ fn another_artifact_is_fatal_at_every_level() {
     for envelope in [
         changed(|d| d.digest = Digest::of(b"another")),
         changed(|d| d.size = 9),
-        changed(|d| d.media_type = "application/octet-stream".to_owned()),
+        changed(|d| d.media_type = "application/octet-stream".into()),
     ] {
         for name in ["strict", "audit"] {
             let judgement = judged(&envelope, &level(name), &anchors(), YEAR_2025);

@@ -21,20 +21,21 @@ fn reads_every_member() {
             "os.features":["f"],"variant":"v8"},"unknown":{"Size":[]}}"#,
     )
     .unwrap();
-    let expected = Descriptor {
+    let plain = Descriptor::new("a/b", digest().parse().unwrap(), 2);
+    let expected = Descriptor::from(Described {
         artifact_type: Some("c/d".to_owned()),
         annotations: [("a", "1"), ("b", "2")]
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into(),
-        platform: Some(Platform {
+        platform: Some(Box::new(Platform {
             os: "linux".to_owned(),
             architecture: "arm64".to_owned(),
             variant: Some("v8".to_owned()),
-        }),
+        })),
         data: Some(b"{}".to_vec()),
         has_urls: true,
-        ..Descriptor::new("a/b", digest().parse().unwrap(), 2)
-    };
+        ..(*plain).clone()
+    });
     assert_eq!(descriptor, expected);
 }
 

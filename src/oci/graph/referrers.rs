@@ -72,7 +72,7 @@ fn found_by_notation<'a>(index: &'a ImageIndex, graph: &'a Graph) -> HashSet<&'a
     let mut next: Vec<&Descriptor> = index.manifests.iter().collect();
     while let Some(descriptor) = next.pop() {
         let is_new = is_document_type(&descriptor.media_type)
-            && met.insert((descriptor.media_type.as_str(), &descriptor.digest));
+            && met.insert((&*descriptor.media_type, &descriptor.digest));
         let Some(document) = graph.document(&descriptor.digest).filter(|_| is_new) else {
             continue;
         };

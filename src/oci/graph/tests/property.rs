@@ -66,7 +66,11 @@ fn nothing_listed_escapes_judging() {
             );
             judged.insert(image.descriptor.digest.clone());
             let manifests = graph.closure(&image.descriptor).manifests;
-            judged.extend(manifests.into_iter().map(|manifest| manifest.digest));
+            judged.extend(
+                manifests
+                    .into_iter()
+                    .map(|manifest| manifest.digest.clone()),
+            );
         }
         for document in &stored {
             let is_listed = |entry: &&String| entry.contains(&document.digest.to_string());
