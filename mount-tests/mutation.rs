@@ -69,7 +69,7 @@ impl Source for Shelf {
             facts: FACTS,
         });
         Ok(Listing {
-            blobs: blobs.collect(),
+            blobs: std::sync::Arc::new(blobs.collect()),
             ..Listing::default()
         })
     }
@@ -722,6 +722,7 @@ fn mutated_tars_never_panic() {
             .listing()
             .map(|listing| listing.blobs)
             .unwrap_or_default()
+            .iter()
         {
             if let Ok(Some(blob)) = tar.blob(&blob.digest) {
                 let _ = blob.read_at(&mut [0; 64], 0);

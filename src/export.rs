@@ -147,7 +147,7 @@ impl Writer<'_> {
     fn blobs(&mut self) -> Result<(), ExportError> {
         self.folder(Path::new("blobs"))?;
         let mut blobs: Vec<(&'static str, String, &Digest)> = Vec::new();
-        for blob in &self.job.listing.blobs {
+        for blob in self.job.listing.blobs.iter() {
             // Other names below `blobs/` are not listed as blobs.
             if let Some(algorithm) = blob.digest.algorithm() {
                 blobs.push((algorithm.name(), blob.digest.hex(), &blob.digest));

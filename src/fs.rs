@@ -165,7 +165,7 @@ impl Fs {
         }
         let outdated: Vec<u64> = before
             .tree
-            .entries()
+            .entries_but_layers()
             .filter(|entry| matches!(entry.node, Node::Blob(_) | Node::Directory))
             .filter(|entry| {
                 let now = after.tree.entry(entry.inode);

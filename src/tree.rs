@@ -8,6 +8,7 @@ mod images;
 pub mod inode;
 pub mod later;
 pub mod node;
+mod shelf;
 mod signatures;
 mod stored;
 pub mod times;
@@ -40,37 +41,52 @@ struct Part {
     bytes: u64,
     /// The raw names of images, by the inode numbers of their folders.
     ref_names: HashMap<u64, String>,
+    /// Blobs and links to layers.
+    shelf: shelf::Shelf,
 }
 
 impl Tree {
     /// Returns the entry with this inode number.
     #[must_use]
-    pub fn entry(&self, inode: u64) -> Option<&Entry> {
-        let own = self.own.entries.get(&inode);
-        own.or_else(|| self.fixed.entries.get(&inode))
+    pub fn entry(&self, inode: u64) -> Option<Entry> {
+        let listed = self.listed(inode).cloned();
+        listed.or_else(|| self.parts().find_map(|part| part.shelf.entry(inode)))
+    }
+
+    /// Returns an entry that is held as one.
+    fn listed(&self, inode: u64) -> Option<&Entry> {
+        self.parts().find_map(|part| part.entries.get(&inode))
+    }
+
+    fn is_taken(&self, inode: u64) -> bool {
+        let is_listed = self.listed(inode).is_some();
+        is_listed || self.parts().any(|part| part.shelf.has(inode))
     }
 
     /// Returns the entry with this name in a folder.
     #[must_use]
-    pub fn child(&self, folder: u64, name: &OsStr) -> Option<&Entry> {
-        let inode = self
-            .parts()
-            .find_map(|part| part.folders.get(&folder)?.get(name))?;
-        self.entry(*inode)
+    pub fn child(&self, folder: u64, name: &OsStr) -> Option<Entry> {
+        self.entry(self.child_number(folder, name)?)
+    }
+
+    fn child_number(&self, folder: u64, name: &OsStr) -> Option<u64> {
+        let listed = |part: &Part| part.folders.get(&folder)?.get(name).copied();
+        let mut parts = self.parts();
+        parts.find_map(|part| listed(part).or_else(|| part.shelf.child(folder, name)))
     }
 
     /// Returns the names in a folder, sorted, with their inode numbers.
     #[must_use]
-    pub fn children(&self, folder: u64) -> Option<Vec<(&OsStr, u64)>> {
+    pub fn children(&self, folder: u64) -> Option<Vec<(OsString, u64)>> {
         if !self.is_folder(folder) {
             return None;
         }
-        let mut names: Vec<(&OsStr, u64)> = self
-            .parts()
-            .filter_map(|part| part.folders.get(&folder))
-            .flatten()
-            .map(|(name, inode)| (&**name, *inode))
-            .collect();
+        let mut names: Vec<(OsString, u64)> = Vec::new();
+        for part in self.parts() {
+            let listed = part.folders.get(&folder).into_iter().flatten();
+            names.extend(listed.map(|(name, inode)| (name.to_os_string(), *inode)));
+            names.append(&mut part.shelf.children(folder));
+        }
         names.sort_unstable();
         Some(names)
     }
@@ -84,11 +100,36 @@ impl Tree {
     }
 
     /// Returns all entries, in no order.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let links = self.parts().flat_map(|part| part.shelf.links());
+        self.entries_but_layers().chain(links)
+    }
+
+    /// Returns all entries but the links to layers, which never change while their manifest is there.
+    pub fn entries_but_layers(&self) -> impl Iterator<Item = Entry> {
         let own = &self.own.entries;
         let fixed = self.fixed.entries.values();
-        own.values()
-            .chain(fixed.filter(|entry| !own.contains_key(&entry.inode)))
+        let listed = own
+            .values()
+            .chain(fixed.filter(|entry| !own.contains_key(&entry.inode)));
+        let blobs = self.parts().flat_map(|part| part.shelf.blobs());
+        listed.cloned().chain(blobs)
+    }
+
+    /// Returns the number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let own = &self.own.entries;
+        let fixed = self.fixed.entries.keys();
+        let fixed = fixed.filter(|inode| !own.contains_key(inode)).count();
+        let shelves = self.parts().map(|part| part.shelf.len());
+        shelves.fold(own.len().saturating_add(fixed), usize::saturating_add)
+    }
+
+    /// Returns whether there is not even a root.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Returns the bytes of an entry that has them here, rendered now where they were not yet.
@@ -136,10 +177,10 @@ impl Tree {
     ///
     /// The inode number is the wanted one, or the next free one: numbers made of hashes collide once in many lifetimes.
     fn add(&mut self, parent: u64, name: OsString, wanted: u64, entry: NewEntry) -> Option<u64> {
-        if !self.is_folder(parent) || self.child(parent, &name).is_some() {
+        if !self.is_folder(parent) || self.child_number(parent, &name).is_some() {
             return None;
         }
-        let inode = inode::free_from(wanted, |candidate| self.entry(candidate).is_some());
+        let inode = inode::free_from(wanted, |candidate| self.is_taken(candidate));
         let siblings = self.own.folders.entry(parent).or_default();
         siblings.insert(name.into_boxed_os_str(), inode);
         self.own.bytes = self.own.bytes.saturating_add(entry.attributes.size);
@@ -159,7 +200,7 @@ impl Tree {
 
     /// Counts a folder more in another one.
     fn link(&mut self, folder: u64) {
-        let Some(mut entry) = self.entry(folder).cloned() else {
+        let Some(mut entry) = self.listed(folder).cloned() else {
             return;
         };
         entry.attributes.links = entry.attributes.links.saturating_add(1);

@@ -91,7 +91,7 @@ pub(super) fn ours(path: &Path) -> Ours {
     if listing.oci_layout.is_some() {
         add(Path::new("oci-layout"));
     }
-    for blob in &listing.blobs {
+    for blob in listing.blobs.iter() {
         add(Path::new(&format!("blobs/sha256/{}", blob.digest.hex())));
     }
     let mut links = Vec::new();

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::cores::on_all_cores;
+use super::cores::on_all_cores_with;
 use super::court::Court;
 use super::reading::causes;
 use super::{Asked, Content, Survey};
-use crate::layout::{Blob, HashError, Hashes};
+use crate::layout::{Blob, HashError, Hashes, Look};
 use crate::oci::graph::Node;
 use crate::oci::{Closure, Descriptor, Digest, DocumentError, Progress};
 use crate::report::{Problem, Verdict};
@@ -32,7 +32,7 @@ pub(super) struct Findings {
 }
 
 /// Is what was found about each blob, by digest and size.
-pub(super) type Blobs<'a> = HashMap<(&'a Digest, u64), Option<Flaw>>;
+pub(super) type Blobs<'a> = HashMap<(&'a Digest, u64), Option<Box<Flaw>>>;
 
 /// Is what is wrong with one blob or manifest.
 #[derive(Debug, Clone)]
@@ -63,10 +63,14 @@ pub(super) fn judge_blobs<'a>(
     // The largest go first, so that no core waits long for another at the end.
     wanted.sort_by_key(|descriptor| std::cmp::Reverse(descriptor.size));
     if asked.content == Content::Known {
-        let look = |descriptor: &&Descriptor| look_up(asked, hashes, descriptor);
-        let flaws = on_all_cores(&wanted, &look);
+        let look_at = |look: &mut Look, descriptor: &&Descriptor| {
+            look_up(asked, (hashes, look), descriptor).map(Box::new)
+        };
+        let flaws = on_all_cores_with(&wanted, Look::default, &look_at);
         for (descriptor, flaw) in wanted.iter().zip(flaws) {
-            blobs.insert((&descriptor.digest, descriptor.size), flaw);
+            if let Some(flaw) = flaw {
+                blobs.insert((&descriptor.digest, descriptor.size), Some(flaw));
+            }
         }
     } else {
         for batch in wanted.chunks(OPEN_BLOBS_MAX) {
@@ -77,10 +81,14 @@ pub(super) fn judge_blobs<'a>(
 }
 
 /// Judges a blob by what is known of it.
-fn look_up(asked: &Asked<'_>, hashes: &Hashes, descriptor: &Descriptor) -> Option<Flaw> {
+fn look_up(
+    asked: &Asked<'_>,
+    (hashes, look): (&Hashes, &mut Look),
+    descriptor: &Descriptor,
+) -> Option<Flaw> {
     match open(asked, descriptor) {
         Err(flaw) => Some(flaw),
-        Ok(blob) => match hashes.known(descriptor, &blob) {
+        Ok(blob) => match hashes.known_by(look, descriptor, &blob) {
             Some(_) => None,
             None => Some(pending()),
         },
@@ -100,7 +108,7 @@ fn judge_batch<'a>(
         let key = (&descriptor.digest, descriptor.size);
         match open(asked, descriptor) {
             Err(flaw) => {
-                blobs.insert(key, Some(flaw));
+                blobs.insert(key, Some(Box::new(flaw)));
             }
             Ok(blob) => {
                 jobs.push(((*descriptor).clone(), blob));
@@ -117,7 +125,8 @@ fn judge_batch<'a>(
     let flaws = results
         .into_iter()
         .map(|result| result.err().map(|error| flaw_of(&error)))
-        .chain(std::iter::repeat_n(Some(pending()), missing));
+        .chain(std::iter::repeat_n(Some(pending()), missing))
+        .map(|flaw| flaw.map(Box::new));
     for (key, flaw) in keys.into_iter().zip(flaws) {
         if flaw.is_some() {
             blobs.insert(key, flaw);
@@ -220,11 +229,11 @@ pub(super) fn findings(
     }
     if content != Content::Manifests {
         for descriptor in &closure.blobs {
-            let flaw = blobs
-                .get(&(&descriptor.digest, descriptor.size))
-                .cloned()
-                .unwrap_or_else(|| Some(pending()));
-            let flaw = flaw.or_else(|| data_flaw(descriptor));
+            let flaw = match blobs.get(&(&descriptor.digest, descriptor.size)) {
+                Some(Some(flaw)) => Some((**flaw).clone()),
+                Some(None) => data_flaw(descriptor),
+                None => Some(pending()),
+            };
             findings.count(descriptor, flaw.as_ref());
         }
     }

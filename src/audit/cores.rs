@@ -7,10 +7,22 @@ use std::thread;
 /// Images per thread below which no thread is started.
 const IMAGES_PER_THREAD: usize = 16;
 
+/// Items that a thread takes at a time where there are many.
+const BLOCK: usize = 64;
+
 /// Applies `work` to every item, on all cores where there are many. Results in the order of the items.
 pub(crate) fn on_all_cores<T: Sync, R: Send>(
     items: &[T],
     work: &(impl Fn(&T) -> R + Sync),
+) -> Vec<R> {
+    on_all_cores_with(items, || (), &|(), item: &T| work(item))
+}
+
+/// Does the same; each thread has a state of its own, which it keeps from item to item.
+pub(crate) fn on_all_cores_with<T: Sync, R: Send, S>(
+    items: &[T],
+    start: impl Fn() -> S + Sync,
+    work: &(impl Fn(&mut S, &T) -> R + Sync),
 ) -> Vec<R> {
     let wanted = items.len().div_ceil(IMAGES_PER_THREAD);
     let threads = match wanted {
@@ -19,15 +31,22 @@ pub(crate) fn on_all_cores<T: Sync, R: Send>(
         _ => wanted.min(thread::available_parallelism().map_or(1, NonZero::get)),
     };
     if threads == 1 {
-        return items.iter().map(work).collect();
+        let mut state = start();
+        return items.iter().map(|item| work(&mut state, item)).collect();
     }
+    let block = items.len().div_ceil(threads).clamp(1, BLOCK);
+    let blocks: Vec<&[T]> = items.chunks(block).collect();
     let next = AtomicUsize::new(0);
     let run = || {
+        let mut state = start();
         let mut done = Vec::new();
         loop {
             let position = next.fetch_add(1, Ordering::Relaxed);
-            match items.get(position) {
-                Some(item) => done.push((position, work(item))),
+            match blocks.get(position) {
+                Some(block) => {
+                    let results = block.iter().map(|item| work(&mut state, item));
+                    done.push((position, results.collect::<Vec<R>>()));
+                }
                 None => return done,
             }
         }
@@ -44,5 +63,7 @@ pub(crate) fn on_all_cores<T: Sync, R: Send>(
         results
     });
     results.sort_by_key(|(position, _)| *position);
-    results.into_iter().map(|(_, result)| result).collect()
+    let mut all = Vec::with_capacity(items.len());
+    all.extend(results.into_iter().flat_map(|(_, results)| results));
+    all
 }

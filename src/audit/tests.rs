@@ -75,7 +75,7 @@ impl Source for Made {
             .keys()
             .filter(|path| *path != Path::new("oci-layout"));
         Ok(Listing {
-            blobs: self.blobs.keys().map(stored).collect(),
+            blobs: std::sync::Arc::new(self.blobs.keys().map(stored).collect()),
             extras: extras.map(extra).collect(),
             ..Listing::default()
         })

@@ -242,7 +242,7 @@ impl Fs {
         check_name(name)?;
         if folder != ROOT {
             let entry = snapshot.tree.child(folder, name);
-            return Ok(match entry.map(|entry| &entry.node) {
+            return Ok(match entry.map(|entry| entry.node) {
                 Some(
                     Node::Control(..)
                     | Node::Rendered(View::Status, _)

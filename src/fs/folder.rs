@@ -42,7 +42,7 @@ impl Fs {
             entries.push(FolderEntry {
                 inode: child,
                 kind: kind_of(snapshot, child),
-                name: name.to_owned(),
+                name,
             });
         }
         if inode == ROOT {
@@ -103,7 +103,7 @@ pub enum Room {
 }
 
 fn kind_of(snapshot: &Snapshot, inode: u64) -> Kind {
-    match snapshot.tree.entry(inode).map(|entry| &entry.node) {
+    match snapshot.tree.entry(inode).map(|entry| entry.node) {
         Some(Node::Directory) => Kind::Directory,
         Some(Node::Link(_)) => Kind::Link,
         _ => Kind::File,

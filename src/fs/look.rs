@@ -8,8 +8,8 @@ use super::Fs;
 use super::snapshot::{Basis, Judged, Looked, Snapshot};
 use super::workers::lock;
 use crate::audit::Content;
-use crate::audit::cores::on_all_cores;
-use crate::layout::{Blob, Identity};
+use crate::audit::cores::on_all_cores_with;
+use crate::layout::{Blob, Identity, Look};
 use crate::oci::{Descriptor, Digest, NoProgress};
 use crate::report::{ImageReport, Report};
 
@@ -78,7 +78,9 @@ pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>,
         .collect();
     let images = report.images.iter().chain(&report.children);
     files.extend(images.flat_map(signatures));
-    let seen = on_all_cores(&files, &|wanted: &Wanted<'_>| fs.look_after_judging(wanted));
+    let seen = on_all_cores_with(&files, Look::default, &|look, wanted: &Wanted<'_>| {
+        fs.look_after_judging(look, wanted)
+    });
     let mut standing = Standing::Stands;
     let mut looked = Vec::with_capacity(seen.len());
     for (file, found) in seen {
@@ -123,12 +125,12 @@ impl Fs {
         }
     }
 
-    fn look_after_judging(&self, wanted: &Wanted<'_>) -> (Looked, Standing) {
+    fn look_after_judging(&self, look: &mut Look, wanted: &Wanted<'_>) -> (Looked, Standing) {
         let hashed = match wanted.is_hashed {
             true => self.hash_again(wanted.descriptor),
             false => Standing::Stands,
         };
-        let seen = self.look_at(wanted.descriptor);
+        let seen = self.look_at(look, wanted.descriptor);
         let found = match (seen.identity, seen.known) {
             (None, false) if wanted.is_good => Standing::Changed,
             (Some(_), false) if wanted.is_good => Standing::Unknown,
@@ -137,11 +139,11 @@ impl Fs {
         (seen, hashed.max(found))
     }
 
-    fn look_at(&self, descriptor: &Descriptor) -> Looked {
+    fn look_at(&self, look: &mut Look, descriptor: &Descriptor) -> Looked {
         let blob = self.source.blob(&descriptor.digest).unwrap_or_default();
         let known = blob
             .as_ref()
-            .is_some_and(|blob| self.hashes.known(descriptor, blob).is_some());
+            .is_some_and(|blob| self.hashes.known_by(look, descriptor, blob).is_some());
         Looked {
             descriptor: descriptor.clone(),
             identity: blob.as_ref().and_then(identity),
@@ -160,13 +162,19 @@ impl Fs {
         if snapshot.looked.len() > FILES_EACH_TIME && !self.look_is_due() {
             return true;
         }
-        let stands = |before: &Looked| {
-            let now = self.look_at(&before.descriptor);
+        let stands = |look: &mut Look, before: &Looked| {
+            let now = self.look_at(look, &before.descriptor);
             now.identity == before.identity && (now.known || !before.known)
         };
         match snapshot.looked.len() {
-            ..FILES_EACH_TIME => snapshot.looked.iter().all(stands),
-            _ => !on_all_cores(&snapshot.looked, &stands).contains(&false),
+            ..FILES_EACH_TIME => {
+                let mut look = Look::default();
+                snapshot
+                    .looked
+                    .iter()
+                    .all(|before| stands(&mut look, before))
+            }
+            _ => !on_all_cores_with(&snapshot.looked, Look::default, &stands).contains(&false),
         }
     }
 

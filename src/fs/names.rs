@@ -101,9 +101,9 @@ impl Fs {
     pub fn lookup(&self, snapshot: &Snapshot, folder: u64, name: &OsStr) -> Result<Stat, FsError> {
         check_name(name)?;
         if let Some(entry) = snapshot.tree.child(folder, name) {
-            return Ok(self.stat_found(&snapshot.tree, entry));
+            return Ok(self.stat_found(&snapshot.tree, &entry));
         }
-        match snapshot.tree.entry(folder).map(|entry| &entry.node) {
+        match snapshot.tree.entry(folder).map(|entry| entry.node) {
             Some(Node::Directory) => {}
             Some(_) => return Err(FsError::NotADirectory),
             None => return Err(FsError::StaleInode),
@@ -150,7 +150,7 @@ impl Fs {
             return self.stat_version(inode);
         }
         if let Some(entry) = snapshot.tree.entry(inode) {
-            return Ok(self.stat_of(&snapshot.tree, entry));
+            return Ok(self.stat_of(&snapshot.tree, &entry));
         }
         if inode == POLICY {
             let bytes = self.drafts.visible_bytes().ok_or(FsError::StaleInode)?;
@@ -167,7 +167,7 @@ impl Fs {
     /// # Errors
     /// Returns an error where the inode is no symlink.
     pub fn readlink(&self, snapshot: &Snapshot, inode: u64) -> Result<Vec<u8>, FsError> {
-        match snapshot.tree.entry(inode).map(|entry| &entry.node) {
+        match snapshot.tree.entry(inode).map(|entry| entry.node) {
             Some(Node::Link(target)) => Ok(target.as_os_str().as_bytes().to_vec()),
             _ => Err(FsError::StaleInode),
         }
@@ -178,7 +178,7 @@ impl Fs {
     pub fn space(&self, snapshot: &Snapshot) -> Space {
         Space {
             bytes: snapshot.tree.bytes(),
-            files: u64::try_from(snapshot.tree.entries().count()).unwrap_or(u64::MAX),
+            files: u64::try_from(snapshot.tree.len()).unwrap_or(u64::MAX),
         }
     }
 

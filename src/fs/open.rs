@@ -120,7 +120,7 @@ impl Fs {
             Node::Control(Control::Policy, bytes) => self.open_policy_file(open, bytes),
             Node::Control(Control::Sign, bytes) => self.open_sign(open, (Target::All, bytes)),
             Node::Control(Control::SignImage(digest), _) => {
-                let bytes = snapshot.tree.bytes_of(entry).unwrap_or_default();
+                let bytes = snapshot.tree.bytes_of(&entry).unwrap_or_default();
                 self.open_sign(open, (Target::image(open.inode, digest), &bytes))
             }
             Node::Rendered(View::Status, _) | Node::Later(View::Status, _) if writes => {
@@ -135,7 +135,7 @@ impl Fs {
             Node::File(path) => Ok(self.reading(self.open_plain(open.inode, path)?)),
             Node::Link(_) => Err(FsError::StaleInode),
             Node::Index(_) | Node::Rendered(..) | Node::Later(..) => {
-                let bytes = snapshot.tree.bytes_of(entry).ok_or(FsError::StaleInode)?;
+                let bytes = snapshot.tree.bytes_of(&entry).ok_or(FsError::StaleInode)?;
                 Ok(self.bound(&bytes))
             }
         }
@@ -233,7 +233,7 @@ impl Fs {
     fn read_node(&self, inode: u64, range: (u64, usize)) -> Result<Vec<u8>, FsError> {
         let snapshot = self.current();
         let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;
-        let bytes = snapshot.tree.bytes_of(entry).ok_or(FsError::StaleInode)?;
+        let bytes = snapshot.tree.bytes_of(&entry).ok_or(FsError::StaleInode)?;
         Ok(slice(&bytes, range))
     }
 

@@ -40,7 +40,7 @@ impl Fs {
     #[must_use]
     pub fn is_touch(&self, change: &Change) -> bool {
         let snapshot = self.current();
-        let node = snapshot.tree.entry(change.inode).map(|entry| &entry.node);
+        let node = snapshot.tree.entry(change.inode).map(|entry| entry.node);
         change.modified == Some(NewTime::Now)
             && matches!(
                 node,
@@ -53,7 +53,7 @@ impl Fs {
     pub fn is_status(&self, inode: u64) -> bool {
         let snapshot = self.current();
         let entry = snapshot.tree.entry(self.versions.inode(inode));
-        let node = entry.map(|entry| &entry.node);
+        let node = entry.map(|entry| entry.node);
         matches!(
             node,
             Some(Node::Rendered(View::Status, _) | Node::Later(View::Status, _))
@@ -74,7 +74,7 @@ impl Fs {
         } else {
             let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;
             match &entry.node {
-                Node::Control(..) => self.change_sign(snapshot, entry, change)?,
+                Node::Control(..) => self.change_sign(snapshot, &entry, change)?,
                 Node::Rendered(View::Status, _) | Node::Later(View::Status, _) => {
                     return Err(FsError::ReadOnlyStatus);
                 }

@@ -230,8 +230,8 @@ impl Fs {
         }
         let tree = &snapshot.tree;
         let entry = tree.entry(version.inode).ok_or(FsError::StaleInode)?;
-        let present = self.versions.of(tree, entry).ok_or(FsError::StaleInode)?;
-        let bytes = tree.bytes_of(entry).ok_or(FsError::StaleInode)?;
+        let present = self.versions.of(tree, &entry).ok_or(FsError::StaleInode)?;
+        let bytes = tree.bytes_of(&entry).ok_or(FsError::StaleInode)?;
         let (handle, data) = if present.number == version.number {
             (Handle::Version(version, bytes), Data::Version)
         } else if open.caller.pid == 0 {
@@ -267,7 +267,7 @@ impl Fs {
     /// superseded by then.
     pub fn found_again(&self, snapshot: &Snapshot, thread: u32, found: &Stat) {
         let entry = snapshot.tree.entry(found.inode);
-        let bytes = entry.and_then(|entry| snapshot.tree.bytes_of(entry));
+        let bytes = entry.and_then(|entry| snapshot.tree.bytes_of(&entry));
         if let Some(retry) = lock(&self.versions.state).retry(thread) {
             retry.found = bytes.map(|bytes| (found.number, bytes));
         }

@@ -37,7 +37,7 @@ impl Fs {
         let name = name.to_str().ok_or(FsError::NoAttribute)?;
         let value = match snapshot.tree.entry(self.versions.inode(inode)) {
             Some(entry) if entry.inode == ROOT => self.fact(name),
-            Some(entry) => self.attribute(snapshot, entry, name),
+            Some(entry) => self.attribute(snapshot, &entry, name),
             None => None,
         };
         value.ok_or(FsError::NoAttribute)
@@ -62,7 +62,7 @@ impl Fs {
         };
         let mut names = Vec::new();
         for name in [CHECKSUM, MEDIA_TYPE, REF_NAME] {
-            if self.attribute(snapshot, entry, name).is_some() {
+            if self.attribute(snapshot, &entry, name).is_some() {
                 names.extend_from_slice(name.as_bytes());
                 names.push(0);
             }
@@ -76,7 +76,7 @@ impl Fs {
     /// Always: with "not supported" where copying tools go on after it, else with "read-only".
     pub fn setxattr(&self, snapshot: &Snapshot, inode: u64) -> Result<(), FsError> {
         let inode = self.versions.inode(inode);
-        match snapshot.tree.entry(inode).map(|entry| &entry.node) {
+        match snapshot.tree.entry(inode).map(|entry| entry.node) {
             Some(Node::Control(..)) | None => Err(FsError::UnsupportedAttribute),
             Some(_) if inode >= SCRATCH_FIRST => Err(FsError::UnsupportedAttribute),
             Some(_) => Err(FsError::ReadOnlyContent),

@@ -5,9 +5,12 @@
 //! look and is not kept. Results that do not match their descriptor are kept alike: a corrupt blob is hashed once.
 
 mod chain;
+mod look;
 mod memory;
 mod pair;
 mod pass;
+mod record;
+mod shared;
 mod table;
 mod verified;
 mod work;
@@ -19,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+pub use look::Look;
 pub use verified::{HashError, VerifiedBlob};
 
 use super::Blob;
@@ -26,7 +30,7 @@ use crate::files::{HeldLease, Refused};
 use crate::oci::{Algorithm, Descriptor, NoProgress, Progress};
 use memory::Store;
 use pass::{Counted, Watch, hash};
-use table::{Entry, Key, Table};
+use table::{Key, Table};
 use work::{Job, check_size, conclude, identity, stopped};
 
 /// Bytes of the chunks whose chaining values are recorded.
@@ -85,8 +89,19 @@ impl Hashes {
     /// Returns the blob as verified if an earlier result still stands; reads no content of files.
     #[must_use]
     pub fn known(&self, descriptor: &Descriptor, blob: &Blob) -> Option<VerifiedBlob> {
+        self.known_by(&mut Look::default(), descriptor, blob)
+    }
+
+    /// Does the same; what was seen of the blob's file serves the next blob in it.
+    #[must_use]
+    pub fn known_by(
+        &self,
+        look: &mut Look,
+        descriptor: &Descriptor,
+        blob: &Blob,
+    ) -> Option<VerifiedBlob> {
         let algorithm = check_size(descriptor, blob).ok()?;
-        self.recall(descriptor, blob, algorithm)?.ok()
+        self.recall(look, descriptor, blob, algorithm)?.ok()
     }
 
     /// Returns the blob as verified: by an earlier result that stands, else by hashing it now.
@@ -100,7 +115,7 @@ impl Hashes {
         progress: &dyn Progress,
     ) -> Result<VerifiedBlob, HashError> {
         let algorithm = check_size(descriptor, blob)?;
-        if let Some(result) = self.recall(descriptor, blob, algorithm) {
+        if let Some(result) = self.recall(&mut Look::default(), descriptor, blob, algorithm) {
             return result;
         }
         progress.expect(blob.size());
@@ -116,10 +131,11 @@ impl Hashes {
     ) -> Vec<Result<VerifiedBlob, HashError>> {
         let mut results: Vec<_> = jobs.iter().map(|_| None).collect();
         let mut pending = Vec::new();
+        let mut look = Look::default();
         for (slot, (descriptor, blob)) in results.iter_mut().zip(jobs) {
             match check_size(descriptor, blob) {
                 Err(error) => *slot = Some(Err(error)),
-                Ok(algorithm) => match self.recall(descriptor, blob, algorithm) {
+                Ok(algorithm) => match self.recall(&mut look, descriptor, blob, algorithm) {
                     Some(result) => *slot = Some(result),
                     None => {
                         progress.expect(blob.size());
@@ -134,7 +150,9 @@ impl Hashes {
                 },
             }
         }
-        self.run(pending, progress);
+        drop(look);
+        let alone = self.hash_shared(pending, progress);
+        self.run(alone, progress);
         let cancelled = |(descriptor, _): &(Descriptor, Blob)| HashError::Cancelled {
             digest: descriptor.digest.clone(),
         };
@@ -155,7 +173,7 @@ impl Hashes {
             return Ok(());
         };
         let fresh = self.table().take_fresh();
-        store.save(&fresh)
+        store.save(fresh)
     }
 
     /// Returns the number of bytes hashed since the start (a counter for tests).
@@ -193,62 +211,6 @@ impl Hashes {
             self.leases_unavailable.store(true, Ordering::Relaxed);
         }
         lease
-    }
-
-    /// Returns what an earlier result says, if one stands.
-    fn recall(
-        &self,
-        descriptor: &Descriptor,
-        blob: &Blob,
-        algorithm: Algorithm,
-    ) -> Option<Result<VerifiedBlob, HashError>> {
-        let Blob::File {
-            file, offset, size, ..
-        } = blob
-        else {
-            return Some(self.hash_bytes(descriptor, blob, algorithm));
-        };
-        let key = || {
-            Some(Key {
-                identity: identity(file)?,
-                offset: *offset,
-                size: *size,
-                algorithm,
-            })
-        };
-        // Most looks are at what was never hashed; then nothing is asked of the kernel.
-        self.entry(&key()?)?;
-        // The lease, and fstat once more: what it says under the lease is what the bytes are.
-        let lease = match self.lease(file) {
-            Ok(held) => Ok(held),
-            Err(Refused::Unavailable) => Err(()),
-            Err(Refused::Writer) => return None,
-        };
-        let entry = self.entry(&key()?)?;
-        let lease = match (entry.lease, lease) {
-            (Lease::Granted, Ok(_)) => Lease::Granted,
-            (Lease::Unavailable, _) => Lease::Unavailable,
-            (Lease::Granted | Lease::Writer, _) => return None,
-        };
-        Some(
-            conclude(descriptor, entry.digest).map(|digest| VerifiedBlob {
-                blob: blob.clone(),
-                digest,
-                lease,
-                stands: true,
-                chunks: entry.chunks,
-            }),
-        )
-    }
-
-    fn entry(&self, key: &Key) -> Option<Entry> {
-        let table = self.table();
-        let (known, distrusted) = (table.entry(key), table.is_distrusted(key));
-        drop(table);
-        known.or_else(|| {
-            let store = self.store.as_ref().filter(|_| !distrusted)?;
-            store.entry(key)
-        })
     }
 
     /// Hashes bytes in memory, which nobody can change.

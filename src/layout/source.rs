@@ -86,7 +86,7 @@ pub struct Listing {
     /// The stat of `oci-layout`, where it exists.
     pub oci_layout: Option<FileFacts>,
     /// The stored blobs, sorted by digest.
-    pub blobs: Vec<StoredBlob>,
+    pub blobs: Arc<Vec<StoredBlob>>,
     /// Extras, parents before children, sorted by path.
     pub extras: Vec<Extra>,
     /// Fifos, sockets, devices and symlinks in place of layout files: hidden, counted.

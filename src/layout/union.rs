@@ -140,7 +140,7 @@ impl Source for Union {
         listing
             .leftovers
             .extend(added.leftovers.iter().map(|name| place.join(name)));
-        for blob in added.blobs {
+        for blob in added.blobs.iter() {
             let position = listing
                 .blobs
                 .binary_search_by(|known| known.digest.cmp(&blob.digest));
@@ -148,7 +148,7 @@ impl Source for Union {
                 && view.shown.contains(&blob.digest)
             {
                 show_in_folder(&mut listing, &added.folders, &blob.digest);
-                listing.blobs.insert(position, blob);
+                Arc::make_mut(&mut listing.blobs).insert(position, blob.clone());
             }
         }
         Ok(listing)

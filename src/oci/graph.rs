@@ -161,6 +161,12 @@ impl Graph {
     /// Returns the parsed document with this digest, if it is sound.
     #[must_use]
     pub fn document(&self, digest: &Digest) -> Option<&Document> {
+        self.shared_document(digest).map(|document| &**document)
+    }
+
+    /// Does the same for who keeps it.
+    #[must_use]
+    pub fn shared_document(&self, digest: &Digest) -> Option<&Arc<Document>> {
         match self.nodes.get(digest) {
             Some(Node::Present { document, .. }) => Some(document),
             _ => None,

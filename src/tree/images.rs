@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::build::Builder;
 use super::later::Later;
 use super::node::{Attributes, Control, Node, View};
+use super::shelf::Rack;
 use super::stored::blob_folder;
 use super::{NewEntry, inode, times};
 use crate::layout::Timestamp;
@@ -36,6 +37,7 @@ pub(super) fn add(builder: &mut Builder<'_>, graph: &Graph) {
         graph,
         entries_left: ENTRIES_MAX,
         image_entries_left: IMAGE_ENTRIES_MAX,
+        racks: Vec::new(),
     };
     let root = Folder {
         inode: inode::ROOT,
@@ -62,6 +64,11 @@ pub(super) fn add(builder: &mut Builder<'_>, graph: &Graph) {
         images.finish(&folder);
     }
     images.finish(&all);
+    let racks = std::mem::take(&mut images.racks);
+    let tree = &mut images.builder.tree;
+    let mut shelf = std::mem::take(&mut tree.own.shelf);
+    shelf.add_racks(racks, |number| tree.is_taken(number));
+    tree.own.shelf = shelf;
 }
 
 struct Images<'b, 'a> {
@@ -71,6 +78,8 @@ struct Images<'b, 'a> {
     changed: Timestamp,
     entries_left: usize,
     image_entries_left: usize,
+    /// The folders of layers, each with the inode numbers wanted for its links, and their positions.
+    racks: Vec<(Rack, Vec<(u64, u32)>)>,
 }
 
 /// Is a folder that was added.
@@ -138,7 +147,11 @@ impl Images<'_, '_> {
             joined.push(b'/');
             joined
         });
-        let time = times::of_bytes(self.changed, &joined);
+        self.finish_with(folder, &joined);
+    }
+
+    fn finish_with(&mut self, folder: &Folder, joined: &[u8]) {
+        let time = times::of_bytes(self.changed, joined);
         if let Some(entry) = self.builder.tree.own.entries.get_mut(&folder.inode) {
             (entry.attributes.modified, entry.attributes.changed) = (time, time);
         }
@@ -233,13 +246,41 @@ impl Images<'_, '_> {
         let Some(layers) = self.folder(folder, "layers") else {
             return;
         };
-        let last = manifest.layers.len().saturating_sub(1);
-        let width = last.to_string().len().max(2);
-        for (position, layer) in manifest.layers.iter().enumerate() {
-            let name = format!("{position:0width$}-{}", layer.digest.hex());
-            self.blob(&layers, &name, &layer.digest);
+        let Some(document) = self.graph.shared_document(digest) else {
+            return;
+        };
+        let rack = Rack {
+            folder: layers.inode,
+            path: layers.path.as_str().into(),
+            depth: layers.depth,
+            document: Arc::clone(document),
+            changed: self.changed,
+            owner: self.builder.material.owner,
+        };
+        self.layers(&layers, rack, manifest.layers.len());
+    }
+
+    /// Notes the links to layers: of a large image there are thousands.
+    fn layers(&mut self, folder: &Folder, rack: Rack, count: usize) {
+        let mut links = Vec::with_capacity(count);
+        let mut names = Vec::new();
+        let mut bytes = 0_u64;
+        for (layer, position) in (0..count).zip(0..) {
+            let (Some(name), Some(target)) = (rack.name(layer), rack.target(layer)) else {
+                continue;
+            };
+            if self.take().is_none() {
+                break;
+            }
+            names.extend_from_slice(name.as_bytes());
+            names.push(b'/');
+            links.push((inode::of_path(folder.below(&name).as_bytes()), position));
+            bytes = bytes.saturating_add(u64::try_from(target.len()).unwrap_or(u64::MAX));
         }
-        self.finish(&layers);
+        let own = &mut self.builder.tree.own;
+        own.bytes = own.bytes.saturating_add(bytes);
+        self.racks.push((rack, links));
+        self.finish_with(folder, &names);
     }
 
     fn index(&mut self, folder: &Folder, index: &ImageIndex, depth: usize) {

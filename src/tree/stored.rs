@@ -8,7 +8,7 @@ use super::build::Builder;
 use super::node::{Attributes, Node};
 use super::{NewEntry, inode};
 use crate::layout::{Extra, ExtraKind, FileFacts};
-use crate::oci::Digest;
+use crate::oci::{Algorithm, Digest};
 use crate::report::SYNTHETIC_NAMES;
 
 impl Builder<'_> {
@@ -45,20 +45,15 @@ impl Builder<'_> {
         for (path, facts) in &folders {
             self.layout_folder(path, facts);
         }
-        for blob in &self.material.listing.blobs {
-            let Some(path) = blob_folder(&blob.digest) else {
-                continue;
-            };
-            let Some(parent) = self.paths.get(path.as_bytes()).copied() else {
-                continue;
-            };
-            let entry = NewEntry {
-                node: Node::Blob(blob.digest.clone()),
-                attributes: Attributes::of_file(&blob.facts),
-            };
-            let wanted = inode::of_digest(&blob.digest);
-            self.add(parent, &blob.digest.hex(), wanted, entry);
-        }
+        let homes = Algorithm::ALL.into_iter().filter_map(|algorithm| {
+            let folder = format!("blobs/{}", algorithm.name());
+            Some((algorithm, *self.paths.get(folder.as_bytes())?))
+        });
+        let (homes, blobs) = (homes.collect(), &self.material.listing.blobs);
+        let mut shelf = std::mem::take(&mut self.tree.own.shelf);
+        let bytes = shelf.add_blobs(blobs, homes, |number| self.tree.is_taken(number));
+        self.tree.own.shelf = shelf;
+        self.tree.own.bytes = self.tree.own.bytes.saturating_add(bytes);
     }
 
     fn layout_folder(&mut self, path: &Path, facts: &FileFacts) {

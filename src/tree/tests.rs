@@ -59,10 +59,10 @@ pub(super) fn listing(names: &[&str]) -> Listing {
             .map(|path| (PathBuf::from(path), facts(0o755, 4096)))
             .to_vec(),
         oci_layout: Some(facts(0o644, 30)),
-        blobs: vec![StoredBlob {
+        blobs: Arc::new(vec![StoredBlob {
             digest: Digest::of(b"layer"),
             facts: facts(0o644, 5),
-        }],
+        }]),
         extras,
         ..Listing::default()
     }
@@ -149,7 +149,7 @@ pub(super) fn names(tree: &Tree, folder: u64) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn child<'a>(tree: &'a Tree, path: &str) -> &'a Entry {
+pub(super) fn child(tree: &Tree, path: &str) -> Entry {
     let mut entry = tree.entry(ROOT).unwrap();
     for name in path.split('/') {
         entry = tree.child(entry.inode, OsStr::new(name)).unwrap();
@@ -251,8 +251,8 @@ fn sizes_of_synthetic_files_are_true() {
     };
     let tree = tree(&listing(&[]), &report(1), Some(&policy));
     for entry in tree.entries() {
-        if let Some(bytes) = tree.bytes_of(entry) {
-            let size = tree.attributes_of(entry).size;
+        if let Some(bytes) = tree.bytes_of(&entry) {
+            let size = tree.attributes_of(&entry).size;
             assert_eq!(size, bytes.len() as u64, "{}", entry.inode);
         }
     }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::files::{Folder, Kind, Stat};
 use crate::layout::names::{is_algorithm, is_writers};
@@ -33,9 +34,9 @@ pub(super) fn list(root: &Folder) -> Result<Listing, SourceError> {
         }
     }
     list_extras(root, &mut listing)?;
-    listing
-        .blobs
-        .sort_by(|one, other| one.digest.cmp(&other.digest));
+    let blobs = Arc::make_mut(&mut listing.blobs);
+    blobs.sort_unstable_by(|one, other| one.digest.cmp(&other.digest));
+    blobs.shrink_to_fit();
     listing.leftovers.sort();
     Ok(listing)
 }
@@ -116,10 +117,12 @@ fn list_algorithm(
             continue;
         };
         match folder.stat_at(Path::new(&name))? {
-            Some(stat) if stat.kind == Kind::File => listing.blobs.push(StoredBlob {
-                digest,
-                facts: FileFacts::from(&stat),
-            }),
+            Some(stat) if stat.kind == Kind::File => {
+                Arc::make_mut(&mut listing.blobs).push(StoredBlob {
+                    digest,
+                    facts: FileFacts::from(&stat),
+                })
+            }
             Some(_) => listing.hide(&shown.join(&name)),
             None => {}
         }

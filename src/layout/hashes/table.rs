@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Lease;
+use super::{Lease, record};
 use crate::layout::Identity;
 use crate::oci::{Algorithm, Digest};
 
@@ -39,7 +39,7 @@ pub(super) struct Entry {
 pub(super) struct Table {
     entries: HashMap<Key, Entry>,
     /// What may be remembered and was not saved yet.
-    fresh: Vec<(Key, Entry)>,
+    fresh: Vec<u8>,
     /// States of files about which what an earlier process remembered was found to be wrong.
     distrusted: HashSet<Identity>,
 }
@@ -50,6 +50,11 @@ impl Table {
         self.entries.get(key).cloned()
     }
 
+    /// Returns whether there is a result for a key.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// Keeps a result; `fresh` where it may be remembered.
     pub(super) fn insert(&mut self, key: Key, entry: Entry, keep: Keep) {
         if self.entries.len() >= ENTRIES_MAX {
@@ -57,7 +62,7 @@ impl Table {
             self.fresh.clear();
         }
         if keep == Keep::Remembered {
-            self.fresh.push((key, entry.clone()));
+            record::write(&key, &entry, &mut self.fresh);
         }
         self.entries.insert(key, entry);
     }
@@ -65,7 +70,16 @@ impl Table {
     /// Forgets every result about a file in this state, here and in the memory.
     pub(super) fn distrust(&mut self, identity: Identity) {
         self.entries.retain(|key, _| key.identity != identity);
-        self.fresh.retain(|(key, _)| key.identity != identity);
+        let all = std::mem::take(&mut self.fresh);
+        let mut rest = all.as_slice();
+        while let Some((record, later)) =
+            record::length(rest).and_then(|at| rest.split_at_checked(at))
+        {
+            if !record::is_about(record, &identity) {
+                self.fresh.extend_from_slice(record);
+            }
+            rest = later;
+        }
         self.distrusted.insert(identity);
     }
 
@@ -74,8 +88,8 @@ impl Table {
         self.distrusted.contains(&key.identity)
     }
 
-    /// Returns what may be remembered since this was last asked.
-    pub(super) fn take_fresh(&mut self) -> Vec<(Key, Entry)> {
+    /// Returns the records of what may be remembered since this was last asked.
+    pub(super) fn take_fresh(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.fresh)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::pair::{Unit, units};
 use super::pass::{Counted, Found, Stop, Watch, hash};
 use super::table::{Entry, Keep, Key};
-use super::{HashError, Hashes, Lease, VerifiedBlob};
+use super::{HashError, Hashes, Lease, Look, VerifiedBlob};
 use crate::files::{HeldLease, Refused};
 use crate::layout::{Blob, Identity, Timestamp};
 use crate::oci::{Algorithm, Descriptor, Digest, Progress};
@@ -31,15 +31,24 @@ pub(super) struct Job<'a> {
 
 /// Is a hashing under way.
 pub(super) struct Begun {
-    held: Result<HeldLease, Refused>,
-    at: Timestamp,
-    before: Key,
+    pub(super) held: Result<HeldLease, Refused>,
+    pub(super) at: Timestamp,
+    pub(super) before: Key,
 }
 
 impl Begun {
     /// Returns whether the lease, if there is one, still stands.
     pub(super) fn stands(&self) -> bool {
         self.held.as_ref().map_or(true, HeldLease::stands)
+    }
+
+    /// Returns what the lease said.
+    pub(super) fn lease(&self) -> Lease {
+        match &self.held {
+            Ok(_) => Lease::Granted,
+            Err(Refused::Writer) => Lease::Writer,
+            Err(Refused::Unavailable) => Lease::Unavailable,
+        }
     }
 }
 
@@ -114,7 +123,7 @@ impl Hashes {
         let _turn = self
             .turn(key, progress)
             .map_err(|stop| stopped(&descriptor.digest, stop))?;
-        if let Some(result) = self.recall(descriptor, blob, algorithm) {
+        if let Some(result) = self.recall(&mut Look::default(), descriptor, blob, algorithm) {
             progress.advance(blob.size());
             return result;
         }
@@ -203,11 +212,7 @@ impl Hashes {
         let entry = Entry {
             digest: found.digest,
             chunks: found.chunks.into(),
-            lease: match begun.held {
-                Ok(_) => Lease::Granted,
-                Err(Refused::Writer) => Lease::Writer,
-                Err(Refused::Unavailable) => Lease::Unavailable,
-            },
+            lease: begun.lease(),
         };
         let stands = entry.lease != Lease::Writer && before.identity.changed.is_settled(begun.at);
         if stands {
@@ -218,7 +223,7 @@ impl Hashes {
     }
 
     /// Returns whether a result that stands may be remembered.
-    fn keep(&self, file: &Arc<OwnedFd>, key: &Key, lease: Lease) -> Keep {
+    pub(super) fn keep(&self, file: &Arc<OwnedFd>, key: &Key, lease: Lease) -> Keep {
         // What has no name is met by no later process.
         let is_named = crate::files::stat_open(file.as_fd()).is_ok_and(|stat| stat.links > 0);
         let remembered = lease == Lease::Granted

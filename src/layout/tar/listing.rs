@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Archive;
 use super::index::{Node, Placed, parent, path, target};
@@ -45,9 +46,9 @@ pub(super) fn list(archive: &Archive) -> Listing {
         }
     }
     listing.folders.sort_by(|one, other| one.0.cmp(&other.0));
-    listing
-        .blobs
-        .sort_by(|one, other| one.digest.cmp(&other.digest));
+    let blobs = Arc::make_mut(&mut listing.blobs);
+    blobs.sort_unstable_by(|one, other| one.digest.cmp(&other.digest));
+    blobs.shrink_to_fit();
     listing
         .extras
         .sort_by(|one, other| one.path.cmp(&other.path));
@@ -119,7 +120,7 @@ fn add(archive: &Archive, path: &Path, placed: &Placed, listing: &mut Listing) {
         (Meaning::OciLayout, Node::File { .. }) => listing.oci_layout = Some(facts),
         (Meaning::Folder, Node::Folder) => listing.folders.push((path.to_owned(), facts)),
         (Meaning::Blob(digest), Node::File { .. }) => {
-            listing.blobs.push(StoredBlob { digest, facts });
+            Arc::make_mut(&mut listing.blobs).push(StoredBlob { digest, facts });
         }
         (Meaning::Writers, _) => listing.leftovers.push(path.to_owned()),
         (Meaning::Extra, node) => match kind(node) {

@@ -118,7 +118,7 @@ fn target(tree: &Tree, path: &str) -> String {
 }
 
 /// Returns every entry below a folder by its path.
-fn walk<'a>(tree: &'a Tree, folder: u64, path: &str) -> Vec<(String, &'a Entry)> {
+fn walk(tree: &Tree, folder: u64, path: &str) -> Vec<(String, Entry)> {
     let mut found = Vec::new();
     for (name, inode) in tree.children(folder).into_iter().flatten() {
         let path = format!("{path}/{}", name.to_str().unwrap());
@@ -431,7 +431,7 @@ fn the_status_of_an_image_is_its_own_with_the_layouts_findings() {
     found.images[1].verdict = Verdict::Corrupt;
     let line = |found: &Report, path: &str| {
         let tree = tree(&made.graph(), found);
-        let bytes = tree.bytes_of(child(&tree, path)).unwrap().to_vec();
+        let bytes = tree.bytes_of(&child(&tree, path)).unwrap().to_vec();
         let text = String::from_utf8(bytes).unwrap();
         text.lines().next().unwrap().to_owned()
     };
@@ -474,8 +474,8 @@ fn inode_numbers_are_stable_and_that_of_sign_follows_the_digest() {
     for path in ["images/v1/layers", "images/v1/manifest.json"] {
         assert_eq!(inode(&before, path), inode(&moved, path));
         assert_ne!(
-            before.attributes_of(child(&before, path)).modified,
-            moved.attributes_of(child(&moved, path)).modified,
+            before.attributes_of(&child(&before, path)).modified,
+            moved.attributes_of(&child(&moved, path)).modified,
             "{path}"
         );
     }
@@ -537,7 +537,7 @@ fn what_lies_beyond_all_bounds_is_absent_from_images_alone() {
     let shown = below(&full, "images/v99");
     assert!(shown.contains(&"verify-status".to_owned()), "{shown:?}");
     let own = child(&full, "images/v99/verify-status");
-    assert!(full.attributes_of(own).size > 3 << 20);
+    assert!(full.attributes_of(&own).size > 3 << 20);
     assert!(shown.contains(&"layers".to_owned()), "{shown:?}");
     // The layout and the status of the root are whole.
     let Node::Rendered(_, status) = &child(&full, "verify-status").node else {
@@ -576,8 +576,8 @@ fn a_tree_made_again_is_the_tree_made_anew() {
         let mut shown = walk(tree, ROOT, "")
             .into_iter()
             .map(|(path, entry)| {
-                let attributes = tree.attributes_of(entry);
-                (path, entry.inode, attributes, tree.bytes_of(entry))
+                let attributes = tree.attributes_of(&entry);
+                (path, entry.inode, attributes, tree.bytes_of(&entry))
             })
             .collect::<Vec<_>>();
         shown.sort_by(|one, other| one.0.cmp(&other.0));

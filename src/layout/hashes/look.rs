@@ -1,0 +1,142 @@
+//! A look at what is known of a blob: the lease on its file, and the state of the file under it.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::table::{Entry, Keep, Key};
+use super::work::{conclude, identity};
+use super::{HashError, Hashes, Lease, VerifiedBlob};
+use crate::files::{HeldLease, Refused};
+use crate::layout::{Blob, Identity};
+use crate::oci::{Algorithm, Descriptor};
+
+/// Holds the lease on one file, so that its state is seen once for all blobs in it: a tar has a hundred thousand.
+///
+/// While the lease is held nobody writes. Where none is to be had, each blob is looked at for itself.
+#[derive(Debug, Default)]
+pub struct Look {
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    file: Arc<OwnedFd>,
+    lease: HeldLease,
+    identity: Identity,
+}
+
+/// Is a file as it was seen: its state, and whether that was under a lease.
+#[derive(Clone, Copy)]
+struct Seen {
+    identity: Identity,
+    lease: Lease,
+}
+
+impl Hashes {
+    /// Returns what an earlier result says, if one stands.
+    pub(super) fn recall(
+        &self,
+        look: &mut Look,
+        descriptor: &Descriptor,
+        blob: &Blob,
+        algorithm: Algorithm,
+    ) -> Option<Result<VerifiedBlob, HashError>> {
+        let Blob::File {
+            file,
+            offset,
+            size,
+            identity: opened,
+        } = blob
+        else {
+            return Some(self.hash_bytes(descriptor, blob, algorithm));
+        };
+        let key = |identity| Key {
+            identity,
+            offset: *offset,
+            size: *size,
+            algorithm,
+        };
+        let seen = match look.at(file) {
+            Some(seen) => seen,
+            None => {
+                // Most looks are at what was never hashed; then no lease is asked for.
+                if !self.knows(&key(*opened)) && !self.knows(&key(identity(file)?)) {
+                    return None;
+                }
+                self.see(look, file)?
+            }
+        };
+        let entry = self.entry(&key(seen.identity))?;
+        let lease = match (entry.lease, seen.lease) {
+            (Lease::Granted, Lease::Granted) => Lease::Granted,
+            (Lease::Unavailable, _) => Lease::Unavailable,
+            (Lease::Granted | Lease::Writer, _) => return None,
+        };
+        Some(
+            conclude(descriptor, entry.digest).map(|digest| VerifiedBlob {
+                blob: blob.clone(),
+                digest,
+                lease,
+                stands: true,
+                chunks: entry.chunks,
+            }),
+        )
+    }
+
+    /// Takes the lease, and looks at the file under it: what fstat says then is what the bytes are. Nothing where somebody writes.
+    fn see(&self, look: &mut Look, file: &Arc<OwnedFd>) -> Option<Seen> {
+        look.held = None;
+        match self.lease(file) {
+            Ok(lease) => {
+                let identity = identity(file)?;
+                look.held = Some(Held {
+                    file: Arc::clone(file),
+                    lease,
+                    identity,
+                });
+                look.at(file)
+            }
+            Err(Refused::Unavailable) => Some(Seen {
+                identity: identity(file)?,
+                lease: Lease::Unavailable,
+            }),
+            Err(Refused::Writer) => None,
+        }
+    }
+
+    fn knows(&self, key: &Key) -> bool {
+        let table = self.table();
+        let (known, distrusted) = (table.has(key), table.is_distrusted(key));
+        drop(table);
+        let store = self.store.as_ref().filter(|_| !distrusted);
+        known || store.is_some_and(|store| store.has(key))
+    }
+
+    pub(super) fn entry(&self, key: &Key) -> Option<Entry> {
+        if let Some(entry) = self.table().entry(key) {
+            return Some(entry);
+        }
+        let entry = self.store.as_ref()?.entry(key)?;
+        let mut table = self.table();
+        if table.is_distrusted(key) {
+            return None;
+        }
+        // The values of a large blob are copied out of the memory once.
+        if !entry.chunks.is_empty() {
+            table.insert(*key, entry.clone(), Keep::Process);
+        }
+        Some(entry)
+    }
+}
+
+impl Look {
+    fn at(&self, file: &Arc<OwnedFd>) -> Option<Seen> {
+        let held = self.held.as_ref()?;
+        // A writer that waited too long for the lease was let in by the kernel.
+        let stands = Arc::ptr_eq(&held.file, file) && held.lease.stands();
+        stands.then_some(Seen {
+            identity: held.identity,
+            lease: Lease::Granted,
+        })
+    }
+}

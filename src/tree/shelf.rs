@@ -1,0 +1,295 @@
+//! What a tree has a hundred thousand of: stored blobs, and the links to layers below `images/`.
+//!
+//! They are kept as tables of numbers and positions in what the layout said; an entry is made when it is asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+use super::build::Owner;
+use super::node::{Attributes, Entry, Node};
+use super::stored::blob_folder;
+use super::{inode, times};
+use crate::layout::{StoredBlob, Timestamp};
+use crate::oci::{Algorithm, Digest, Document, ImageManifest};
+
+/// Holds the stored blobs, and the folders of links.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shelf {
+    /// The stored blobs, sorted by digest.
+    blobs: Arc<Vec<StoredBlob>>,
+    /// The folder of each algorithm's blobs.
+    homes: Vec<(Algorithm, u64)>,
+    /// The inode number of each blob that is shown, and its position.
+    blob_numbers: Vec<(u64, u32)>,
+    racks: Vec<Rack>,
+    /// The rack of each folder of links.
+    rack_of: HashMap<u64, u32>,
+    /// The inode number of each link, and where it is.
+    link_numbers: Vec<(u64, Place)>,
+}
+
+/// Is where a link is: which rack, and which layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    rack: u32,
+    layer: u32,
+}
+
+/// Is a folder with links to the layers of one manifest.
+#[derive(Debug, Clone)]
+pub(super) struct Rack {
+    /// The folder.
+    pub(super) folder: u64,
+    /// Its path below the root.
+    pub(super) path: Box<str>,
+    /// How many folders it is below the root.
+    pub(super) depth: usize,
+    /// The manifest.
+    pub(super) document: Arc<Document>,
+    /// When index.json changed.
+    pub(super) changed: Timestamp,
+    /// The mounting user.
+    pub(super) owner: Owner,
+}
+
+impl Rack {
+    fn manifest(&self) -> Option<&ImageManifest> {
+        match &*self.document {
+            Document::Manifest(manifest) => Some(manifest),
+            Document::Index(_) => None,
+        }
+    }
+
+    /// Returns the name of the link to a layer: its position, and its hex digits.
+    pub(super) fn name(&self, layer: usize) -> Option<String> {
+        let layers = &self.manifest()?.layers;
+        let width = layers.len().saturating_sub(1).to_string().len().max(2);
+        let digest = &layers.get(layer)?.digest;
+        Some(format!("{layer:0width$}-{}", digest.hex()))
+    }
+
+    /// Returns where the link to a layer leads; nowhere for a digest that is no path.
+    pub(super) fn target(&self, layer: usize) -> Option<String> {
+        let digest = &self.manifest()?.layers.get(layer)?.digest;
+        let below_root = format!("{}/{}", blob_folder(digest)?, digest.hex());
+        Some("../".repeat(self.depth) + &below_root)
+    }
+
+    fn entry(&self, number: u64, layer: usize) -> Option<Entry> {
+        let target = self.target(layer)?;
+        let time = times::of_bytes(self.changed, target.as_bytes());
+        Some(Entry {
+            inode: number,
+            parent: self.folder,
+            attributes: Attributes {
+                size: u64::try_from(target.len()).unwrap_or(u64::MAX),
+                mode: 0o777,
+                uid: self.owner.uid,
+                gid: self.owner.gid,
+                links: 1,
+                modified: time,
+                changed: time,
+            },
+            node: Node::Link(target.into()),
+        })
+    }
+}
+
+impl Shelf {
+    /// Returns the entry with this inode number.
+    pub(super) fn entry(&self, number: u64) -> Option<Entry> {
+        if let Some(position) = find(&self.blob_numbers, number) {
+            return self.blob(number, position);
+        }
+        self.link(number, find(&self.link_numbers, number)?)
+    }
+
+    /// Returns whether there is an entry with this inode number.
+    pub(super) fn has(&self, number: u64) -> bool {
+        find(&self.blob_numbers, number).is_some() || find(&self.link_numbers, number).is_some()
+    }
+
+    /// Returns the inode number of a name in a folder.
+    pub(super) fn child(&self, folder: u64, name: &OsStr) -> Option<u64> {
+        let name = name.to_str()?;
+        if let Some((algorithm, _)) = self.homes.iter().find(|(_, home)| *home == folder) {
+            let digest = Digest::from_parts(*algorithm, name)?;
+            let found = self.blobs.binary_search_by(|blob| blob.digest.cmp(&digest));
+            let position = u32::try_from(found.ok()?).ok()?;
+            return number_of(&self.blob_numbers, inode::of_digest(&digest), position);
+        }
+        let rack_number = *self.rack_of.get(&folder)?;
+        let rack = self.rack(rack_number)?;
+        let layer: u32 = name.split_once('-')?.0.parse().ok()?;
+        if rack.name(usize::try_from(layer).ok()?)? != name {
+            return None;
+        }
+        let wanted = Place {
+            rack: rack_number,
+            layer,
+        };
+        let path = format!("{}/{name}", rack.path);
+        number_of(&self.link_numbers, inode::of_path(path.as_bytes()), wanted)
+    }
+
+    /// Returns the names in a folder, in no order, with their inode numbers.
+    pub(super) fn children(&self, folder: u64) -> Vec<(OsString, u64)> {
+        if let Some((algorithm, _)) = self.homes.iter().find(|(_, home)| *home == folder) {
+            let named = self.blob_numbers.iter().filter_map(|(number, position)| {
+                let blob = self.blobs.get(usize::try_from(*position).ok()?)?;
+                let is_here = blob.digest.algorithm() == Some(*algorithm);
+                is_here.then(|| (OsString::from(blob.digest.hex()), *number))
+            });
+            return named.collect();
+        }
+        let Some(rack_number) = self.rack_of.get(&folder) else {
+            return Vec::new();
+        };
+        let named = self.links_of(*rack_number).filter_map(|(number, place)| {
+            let name = self
+                .rack(*rack_number)?
+                .name(usize::try_from(place.layer).ok()?)?;
+            Some((OsString::from(name), number))
+        });
+        named.collect()
+    }
+
+    /// Returns all blobs.
+    pub(super) fn blobs(&self) -> impl Iterator<Item = Entry> {
+        let numbers = self.blob_numbers.iter();
+        numbers.filter_map(|(number, position)| self.blob(*number, *position))
+    }
+
+    /// Returns all links.
+    pub(super) fn links(&self) -> impl Iterator<Item = Entry> {
+        let numbers = self.link_numbers.iter();
+        numbers.filter_map(|(number, place)| self.link(*number, *place))
+    }
+
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.blob_numbers
+            .len()
+            .saturating_add(self.link_numbers.len())
+    }
+
+    /// Adds the blobs whose folders are there, and returns the sum of their sizes.
+    pub(super) fn add_blobs(
+        &mut self,
+        blobs: &Arc<Vec<StoredBlob>>,
+        homes: Vec<(Algorithm, u64)>,
+        taken: impl Fn(u64) -> bool,
+    ) -> u64 {
+        let is_shown = |blob: &StoredBlob| {
+            let algorithm = blob.digest.algorithm();
+            homes.iter().any(|(home, _)| Some(*home) == algorithm)
+        };
+        let shown = || blobs.iter().zip(0..).filter(|(blob, _)| is_shown(blob));
+        let wanted = shown().map(|(blob, position)| (inode::of_digest(&blob.digest), position));
+        let taken = |number| taken(number) || self.has(number);
+        self.blob_numbers = numbered(wanted.collect(), taken);
+        let sizes = shown().map(|(blob, _)| blob.facts.size);
+        let bytes = sizes.fold(0_u64, u64::saturating_add);
+        (self.blobs, self.homes) = (Arc::clone(blobs), homes);
+        bytes
+    }
+
+    /// Adds folders of links, each with the layers that it shows and the inode numbers wanted for the links.
+    pub(super) fn add_racks(
+        &mut self,
+        racks: Vec<(Rack, Vec<(u64, u32)>)>,
+        taken: impl Fn(u64) -> bool,
+    ) {
+        let mut wanted = Vec::with_capacity(racks.iter().map(|(_, links)| links.len()).sum());
+        for ((rack, links), number) in racks.into_iter().zip(0..) {
+            self.rack_of.insert(rack.folder, number);
+            self.racks.push(rack);
+            let places = links.into_iter().map(|(inode, layer)| {
+                let rack = number;
+                (inode, Place { rack, layer })
+            });
+            wanted.extend(places);
+        }
+        self.link_numbers = numbered(wanted, taken);
+    }
+
+    fn blob(&self, number: u64, position: u32) -> Option<Entry> {
+        let blob = self.blobs.get(usize::try_from(position).ok()?)?;
+        let algorithm = blob.digest.algorithm();
+        let home = self.homes.iter().find(|(home, _)| Some(*home) == algorithm);
+        Some(Entry {
+            inode: number,
+            parent: home?.1,
+            node: Node::Blob(blob.digest.clone()),
+            attributes: Attributes::of_file(&blob.facts),
+        })
+    }
+
+    fn link(&self, number: u64, place: Place) -> Option<Entry> {
+        let layer = usize::try_from(place.layer).ok()?;
+        self.rack(place.rack)?.entry(number, layer)
+    }
+
+    fn rack(&self, number: u32) -> Option<&Rack> {
+        self.racks.get(usize::try_from(number).ok()?)
+    }
+
+    fn links_of(&self, rack: u32) -> impl Iterator<Item = (u64, Place)> {
+        let numbers = self.link_numbers.iter().copied();
+        numbers.filter(move |(_, place)| place.rack == rack)
+    }
+}
+
+/// Returns what an inode number stands for.
+fn find<P: Copy>(numbers: &[(u64, P)], number: u64) -> Option<P> {
+    let found = numbers.binary_search_by_key(&number, |(number, _)| *number);
+    numbers.get(found.ok()?).map(|(_, place)| *place)
+}
+
+/// Returns the inode number of a place: nearly always the wanted one.
+fn number_of<P: Copy + PartialEq>(numbers: &[(u64, P)], wanted: u64, place: P) -> Option<u64> {
+    if find(numbers, wanted) == Some(place) {
+        return Some(wanted);
+    }
+    let mut all = numbers.iter();
+    all.find(|(_, other)| *other == place)
+        .map(|(number, _)| *number)
+}
+
+/// Returns the numbers that places get, sorted: the wanted ones, in the order of places the next free one where that is taken.
+fn numbered<P: Copy + Ord>(
+    mut wanted: Vec<(u64, P)>,
+    taken: impl Fn(u64) -> bool,
+) -> Vec<(u64, P)> {
+    wanted.sort_unstable();
+    let clash = wanted
+        .windows(2)
+        .any(|two| matches!(two, [(one, _), (other, _)] if one == other));
+    if !clash && !wanted.iter().any(|(number, _)| taken(*number)) {
+        return wanted;
+    }
+    wanted.sort_unstable_by_key(|(_, place)| *place);
+    let mut given = HashSet::new();
+    for (number, _) in &mut wanted {
+        let is_taken = |candidate| taken(candidate) || given.contains(&candidate);
+        *number = inode::free_from(*number, is_taken);
+        given.insert(*number);
+    }
+    wanted.sort_unstable();
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_taken_are_stepped_over_in_the_order_of_places() {
+        let numbers = numbered(vec![(9, 2_u32), (5, 1), (5, 0)], |number| number == 6);
+        assert_eq!(numbers, [(5, 0), (7, 1), (9, 2)]);
+        assert_eq!(number_of(&numbers, 5, 1), Some(7));
+        assert_eq!(number_of(&numbers, 5, 0), Some(5));
+        assert_eq!(find(&numbers, 6), None);
+    }
+}
