@@ -16,7 +16,7 @@ pub mod progress;
 pub mod reference;
 pub mod time;
 
-pub use descriptor::{Described, Descriptor, Platform};
+pub use descriptor::{Described, Descriptor, More, Platform};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use graph::{Closure, Fetched, Graph, Image, Referrer};
 pub use image_config::{ImageConfig, ImageConfigError};

@@ -112,13 +112,13 @@ struct Wanted<'a> {
 
 impl Fs {
     /// Hashes a manifest or envelope as it is stored now, so that a later look can tell whether it still is what was read.
-    fn hash_again(&self, descriptor: &Descriptor) -> Standing {
-        let Ok(Some(blob)) = self.source.blob(&descriptor.digest) else {
+    fn hash_again(&self, descriptor: &Descriptor, blob: Option<&Blob>) -> Standing {
+        let Some(blob) = blob else {
             return Standing::Changed;
         };
         // Its size is compared by its digest; two descriptors may give different ones.
         let stored = Descriptor::new("", descriptor.digest.clone(), blob.size());
-        match self.hashes.verify(&stored, &blob, &NoProgress) {
+        match self.hashes.verify(&stored, blob, &NoProgress) {
             Ok(verified) if verified.stands() => Standing::Stands,
             Ok(_) => Standing::OneLook,
             Err(_) => Standing::Changed,
@@ -126,11 +126,12 @@ impl Fs {
     }
 
     fn look_after_judging(&self, look: &mut Look, wanted: &Wanted<'_>) -> (Looked, Standing) {
+        let blob = self.stored(wanted.descriptor);
         let hashed = match wanted.is_hashed {
-            true => self.hash_again(wanted.descriptor),
+            true => self.hash_again(wanted.descriptor, blob.as_ref()),
             false => Standing::Stands,
         };
-        let seen = self.look_at(look, wanted.descriptor);
+        let seen = self.look_at(look, wanted.descriptor, blob);
         let found = match (seen.identity, seen.known) {
             (None, false) if wanted.is_good => Standing::Changed,
             (Some(_), false) if wanted.is_good => Standing::Unknown,
@@ -139,8 +140,12 @@ impl Fs {
         (seen, hashed.max(found))
     }
 
-    fn look_at(&self, look: &mut Look, descriptor: &Descriptor) -> Looked {
-        let blob = self.source.blob(&descriptor.digest).unwrap_or_default();
+    /// Returns what is stored under a digest now.
+    fn stored(&self, descriptor: &Descriptor) -> Option<Blob> {
+        self.source.blob(&descriptor.digest).unwrap_or_default()
+    }
+
+    fn look_at(&self, look: &mut Look, descriptor: &Descriptor, blob: Option<Blob>) -> Looked {
         let known = blob
             .as_ref()
             .is_some_and(|blob| self.hashes.known_by(look, descriptor, blob).is_some());
@@ -163,7 +168,7 @@ impl Fs {
             return true;
         }
         let stands = |look: &mut Look, before: &Looked| {
-            let now = self.look_at(look, &before.descriptor);
+            let now = self.look_at(look, &before.descriptor, self.stored(&before.descriptor));
             now.identity == before.identity && (now.known || !before.known)
         };
         match snapshot.looked.len() {

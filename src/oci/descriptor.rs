@@ -17,7 +17,7 @@ use super::{Digest, DocumentError, media_type, members};
 pub struct Descriptor(Arc<Described>);
 
 /// Is what a descriptor says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Described {
     /// The media type; empty where the document gives none.
     pub media_type: Cow<'static, str>,
@@ -25,17 +25,32 @@ pub struct Described {
     pub digest: Digest,
     /// The size of the content in bytes.
     pub size: u64,
+    more: Option<Box<More>>,
+}
+
+/// Is what few descriptors say beyond that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct More {
     /// The artifact type, where given.
     pub artifact_type: Option<String>,
     /// The annotations, sorted by key.
     pub annotations: BTreeMap<String, String>,
     /// The platform, where given.
-    pub platform: Option<Box<Platform>>,
+    pub platform: Option<Platform>,
     /// The embedded content (decoded), where given.
     pub data: Option<Vec<u8>>,
     /// Whether `urls` names other places to fetch the content from.
     pub has_urls: bool,
 }
+
+/// What a descriptor says that says no more.
+static NO_MORE: More = More {
+    artifact_type: None,
+    annotations: BTreeMap::new(),
+    platform: None,
+    data: None,
+    has_urls: false,
+};
 
 /// Names the platform of an image within an index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,11 +95,7 @@ impl Descriptor {
             media_type: media_type::shared(media_type),
             digest,
             size,
-            artifact_type: None,
-            annotations: BTreeMap::new(),
-            platform: None,
-            data: None,
-            has_urls: false,
+            more: None,
         })
     }
 
@@ -125,21 +136,22 @@ impl Descriptor {
                 ));
             }
         }
-        Ok(Self::from(Described {
-            media_type: media_type::shared(
-                members::text_ref(object, "mediaType")?.unwrap_or_default(),
-            ),
-            digest,
-            size,
+        let more = More {
             artifact_type: members::text(object, "artifactType")?,
             annotations: members::annotations(object)?,
             platform: members::present(object, "platform")
                 .map(Platform::from_json)
                 .transpose()
-                .map_err(|error| error.under("platform"))?
-                .map(Box::new),
+                .map_err(|error| error.under("platform"))?,
             data,
             has_urls: !members::elements(object, "urls")?.is_empty(),
+        };
+        let media_type = members::text_ref(object, "mediaType")?;
+        Ok(Self::from(Described {
+            media_type: media_type::shared(media_type.unwrap_or_default()),
+            digest,
+            size,
+            more: (more != NO_MORE).then(|| Box::new(more)),
         }))
     }
 
@@ -180,6 +192,31 @@ impl Deref for Descriptor {
 impl DerefMut for Descriptor {
     fn deref_mut(&mut self) -> &mut Described {
         Arc::make_mut(&mut self.0)
+    }
+}
+
+impl PartialEq for Described {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+            && self.size == other.size
+            && self.media_type == other.media_type
+            && **self == **other
+    }
+}
+
+impl Eq for Described {}
+
+impl Deref for Described {
+    type Target = More;
+
+    fn deref(&self) -> &More {
+        self.more.as_deref().unwrap_or(&NO_MORE)
+    }
+}
+
+impl DerefMut for Described {
+    fn deref_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_with(|| Box::new(NO_MORE.clone()))
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Members that notation's `inspect --output json` has too carry its names and values. Pure ASCII: it may reach a terminal.
 
+use std::iter;
+
 use serde_json::{Map, Value, json};
 
 use super::render::{content_word, origin_word, scope_origin_word};
@@ -16,7 +18,7 @@ pub const SCHEMA: u32 = 1;
 #[must_use]
 pub(super) fn report(report: &Report) -> String {
     let verdict = report.verdict();
-    document(&json!({
+    let mut text = document(&json!({
         "schema": SCHEMA,
         "verdict": verdict.token(),
         "exitCode": verdict.exit_code(),
@@ -36,9 +38,30 @@ pub(super) fn report(report: &Report) -> String {
         "extras": report.extras,
         "notes": report.notes.iter().map(note).collect::<Vec<_>>(),
         "problems": problems(&report.problems),
-        "images": report.images.iter().map(image).collect::<Vec<_>>(),
-    }))
+        "images": [],
+    }));
+    // One at a time: all of them as values take ten times the room of their text.
+    if !report.images.is_empty() && text.ends_with(NO_IMAGES) {
+        text.truncate(text.len().saturating_sub(NO_IMAGES.len()));
+        for (image, before) in report.images.iter().zip(separators()) {
+            text.push_str(before);
+            for line in document(&self::image(image)).lines() {
+                text.push_str("\n    ");
+                text.push_str(line);
+            }
+        }
+        text.push_str("\n  ]\n}\n");
+    }
+    text
 }
+
+/// Returns what stands before each element of a list.
+fn separators() -> impl Iterator<Item = &'static str> {
+    iter::once("[").chain(iter::repeat(","))
+}
+
+/// What the document of a report without images ends with.
+const NO_IMAGES: &str = "[]\n}\n";
 
 /// Returns the document of one signature.
 #[must_use]

@@ -175,6 +175,17 @@ fn a_tag_that_looks_like_no_tag_is_escaped() {
 }
 
 #[test]
+fn json_of_many_images_is_indented_as_one_document() {
+    for count in 0..3 {
+        let images = vec![image(Some("v1"), Verdict::Verified); count];
+        let text = report(images).json();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["images"].as_array().unwrap().len(), count);
+        assert_eq!(format!("{value:#}\n"), text);
+    }
+}
+
+#[test]
 fn json_is_ascii_versioned_and_reads_back() {
     let text = report(vec![image(Some("v\u{202e}1\u{1f600}"), Verdict::Verified)]).json();
     assert!(text.is_ascii());

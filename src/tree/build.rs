@@ -265,16 +265,15 @@ impl Builder<'_> {
 
     fn status(&mut self) {
         let text = Arc::from(self.material.report.text().into_bytes());
-        let json = Arc::from(self.material.report.json().into_bytes());
         self.rendered(
             (inode::ROOT, "verify-status", inode::STATUS),
             View::Status,
             text,
         );
-        self.rendered(
+        self.later(
             (inode::ROOT, "verify-status.json", inode::STATUS_JSON),
             View::Status,
-            json,
+            Later::ReportJson,
         );
     }
 

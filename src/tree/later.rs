@@ -16,6 +16,8 @@ use crate::report::{self, ImageReport, Report, SignatureReport};
 /// Says what is to be rendered, by positions in the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Later {
+    /// `verify-status.json` of the layout.
+    ReportJson,
     /// `verify-status` of an image.
     StatusText(u32),
     /// `verify-status.json` of an image.
@@ -108,6 +110,7 @@ impl Later {
     fn text(self, report: &Report) -> Option<String> {
         let image = |position: u32| report.images.get(usize::try_from(position).ok()?);
         match self {
+            Self::ReportJson => Some(report.json()),
             Self::StatusText(position) => Some(report.only(image(position)?).text()),
             Self::StatusJson(position) => Some(report.only(image(position)?).json()),
             Self::Signature(place) => {

@@ -21,22 +21,24 @@ fn reads_every_member() {
             "os.features":["f"],"variant":"v8"},"unknown":{"Size":[]}}"#,
     )
     .unwrap();
-    let plain = Descriptor::new("a/b", digest().parse().unwrap(), 2);
-    let expected = Descriptor::from(Described {
+    let mut expected = Descriptor::new("a/b", digest().parse().unwrap(), 2);
+    **expected = More {
         artifact_type: Some("c/d".to_owned()),
         annotations: [("a", "1"), ("b", "2")]
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into(),
-        platform: Some(Box::new(Platform {
+        platform: Some(Platform {
             os: "linux".to_owned(),
             architecture: "arm64".to_owned(),
             variant: Some("v8".to_owned()),
-        })),
+        }),
         data: Some(b"{}".to_vec()),
         has_urls: true,
-        ..(*plain).clone()
-    });
+    };
     assert_eq!(descriptor, expected);
+    assert_ne!(Descriptor::new("a/b", expected.digest.clone(), 2), expected);
+    **expected = NO_MORE.clone();
+    assert_eq!(Descriptor::new("a/b", expected.digest.clone(), 2), expected);
 }
 
 #[test]
