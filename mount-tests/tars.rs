@@ -1,4 +1,4 @@
-//! Tars: what we read, GNU tar, Python's tarfile and libarchive read alike, or we refuse it. Compressed tars, standard input,
+//! Tars: what we read, GNU tar, Python's tarfile, libarchive and Go read alike, or we refuse it. Compressed tars, standard input,
 //! and archives that change under a mount.
 //!
 //! The random archives are made for `SIGNETFS_FUZZ_SECONDS` (30 under `CI=true`, else a moment) from `SIGNETFS_FUZZ_SEED`;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use builder::Random;
 use readers::{Ours, Readers, ours};
 
-/// Checks that whatever we read of an archive, all three others read too, and returns whether we read it.
+/// Checks that whatever we read of an archive, all four others read too, and returns whether we read it.
 #[track_caller]
 fn check(readers: &Readers, archives: &[(String, Vec<u8>)]) -> Vec<bool> {
     let folder = tempfile::tempdir().unwrap();
@@ -53,7 +53,7 @@ fn check(readers: &Readers, archives: &[(String, Vec<u8>)]) -> Vec<bool> {
 }
 
 #[test]
-fn hard_cases_are_read_as_by_three_other_readers_or_refused() {
+fn hard_cases_are_read_as_by_four_other_readers_or_refused() {
     let Some(readers) = Readers::find() else {
         return;
     };
@@ -81,7 +81,7 @@ fn archives_of_three_writers_are_read_in_all_their_formats() {
 }
 
 #[test]
-fn random_archives_are_read_as_by_three_other_readers_or_refused() {
+fn random_archives_are_read_as_by_four_other_readers_or_refused() {
     let Some(readers) = Readers::find() else {
         return;
     };

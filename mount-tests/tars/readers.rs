@@ -1,4 +1,4 @@
-//! Three other readers of tars, and what each makes of an archive.
+//! Four other readers of tars, and what each makes of an archive.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,6 +61,8 @@ pub(super) struct Readers {
     tar: PathBuf,
     bsdtar: PathBuf,
     python: PathBuf,
+    /// Go's, which registries, docker and notation read with.
+    go: PathBuf,
 }
 
 /// Reads an archive with our own reader.
@@ -119,12 +121,13 @@ fn link(target: &Path) -> String {
 }
 
 impl Readers {
-    /// Finds all three, or none where one is missing.
+    /// Finds all four, or none where one is missing.
     pub(super) fn find() -> Option<Self> {
         Some(Self {
             tar: tool("tar")?,
             bsdtar: tool("bsdtar")?,
             python: tool("python3")?,
+            go: tool("tar-peer")?,
         })
     }
 
@@ -140,6 +143,8 @@ impl Readers {
                 .args(archives),
         );
         assert!(ran, "python3 does not run");
+        let ran = quiet(Command::new(&self.go).args(archives));
+        assert!(ran, "tar-peer does not run");
         archives
             .iter()
             .map(|path| {
@@ -158,7 +163,7 @@ impl Readers {
                             .arg(path),
                     );
                 }
-                ["tar", "bsdtar", "python"]
+                ["tar", "bsdtar", "python", "go"]
                     .into_iter()
                     .map(|kind| {
                         let found = tree(&target(kind));

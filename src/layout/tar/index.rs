@@ -58,6 +58,11 @@ impl Index {
         if key.is_empty() && member.content != Content::Folder {
             return Err("it has no name".into());
         }
+        if matches!(&member.content, Content::HardLink(target) if normal(target).as_ref() == Some(&key))
+        {
+            // libarchive removes the file first, and then has nothing to link to.
+            return Err(Problem::new("it is a hard link to itself", PLAIN));
+        }
         let placed = Placed {
             node: self.resolve(member.content)?,
             modified: member.modified,

@@ -38,9 +38,14 @@ impl Extended {
             b"linkpath" => self.link.replace(name(value)?).is_none(),
             b"size" => self.size.replace(decimal(value)?).is_none(),
             b"mtime" => {
-                self.modified = time(value);
+                self.modified = Some(time(value)?);
                 true
             }
+            // Go's reader ends at one that it cannot read; others go on.
+            b"atime" | b"ctime" => time(value).map(|_| true)?,
+            b"uid" | b"gid" => decimal(value).map(|_| true)?,
+            b"uname" | b"gname" if value.contains(&0) => return Err(zero_byte().into()),
+            _ if key.contains(&0) => return Err(zero_byte().into()),
             b"SCHILY.realsize" | b"SUN.holesdata" => return Err(sparse()),
             _ if key.starts_with(b"GNU.sparse.") => return Err(sparse()),
             // They say that the member is something else than its header does, to the readers that know them.
@@ -91,9 +96,13 @@ fn record(bytes: &[u8]) -> Result<Record<'_>, String> {
 fn name(value: &[u8]) -> Result<Vec<u8>, String> {
     if value.is_empty() || value.contains(&0) {
         // Nothing, or what comes before the zero byte: readers differ.
-        return Err("a name in its PAX header is empty or holds a zero byte".to_owned());
+        return Err(zero_byte());
     }
     Ok(value.to_vec())
+}
+
+fn zero_byte() -> String {
+    "a name in its PAX header is empty or holds a zero byte".to_owned()
 }
 
 fn decimal(digits: &[u8]) -> Result<u64, String> {
@@ -105,22 +114,27 @@ fn decimal(digits: &[u8]) -> Result<u64, String> {
         .ok_or_else(|| "a number in its PAX header is malformed".to_owned())
 }
 
-/// Returns seconds and nanoseconds; a time that cannot be read is none.
-fn time(value: &[u8]) -> Option<(i64, u32)> {
-    let text = std::str::from_utf8(value).ok()?;
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds = seconds.parse::<i64>().ok()?;
-    let digits: String = fraction
-        .chars()
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
-    let nanoseconds = digits.parse().ok()?;
-    // Rounded towards the past, as file times are.
-    match (text.starts_with('-'), nanoseconds) {
-        (true, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
-        _ => Some((seconds, nanoseconds)),
-    }
+/// Returns seconds and nanoseconds, rounded towards the past, as file times are.
+fn time(value: &[u8]) -> Result<(i64, u32), String> {
+    let read = || {
+        let text = std::str::from_utf8(value).ok()?;
+        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let seconds = seconds.parse::<i64>().ok()?;
+        if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let digits: String = fraction
+            .chars()
+            .chain("000000000".chars())
+            .take(9)
+            .collect();
+        let nanoseconds = digits.parse().ok()?;
+        match (text.starts_with('-'), nanoseconds) {
+            (true, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
+            _ => Some((seconds, nanoseconds)),
+        }
+    };
+    read().ok_or_else(|| "a time in its PAX header is malformed".to_owned())
 }
 
 #[cfg(test)]
@@ -158,6 +172,13 @@ mod tests {
             b"5 =a\n",
             b"22 GNU.sparse.major=1\n",
             b" 9 size=7\n",
+            b"8 uid=x\n",
+            b"7 gid=\n",
+            b"11 mtime=x\n",
+            b"13 atime=1.x\n",
+            b"11 ctime=-\n",
+            b"12 uname=\0\n",
+            b"8 c\0m=x\n",
         ] {
             assert!(Extended::parse(wrong).is_err(), "{}", wrong.escape_ascii());
         }

@@ -326,6 +326,9 @@ fn resolves_hard_links_within_the_archive_only() {
         let problem = problem(&bytes.end());
         assert!(problem.contains("no file before it"), "{target}: {problem}");
     }
+    let bytes = original().link("./original", b'1', "original");
+    let problem = problem(&bytes.end());
+    assert!(problem.contains("a hard link to itself"), "{problem}");
 }
 
 #[test]
