@@ -40,7 +40,7 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let all: [Suite; 11] = [
+    let all: [Suite; 13] = [
         ("verify", verify_one),
         ("sign", sign_one),
         ("touch", touch_sign),
@@ -49,7 +49,9 @@ fn main() {
         ("status", read_status),
         ("reads", read_blob),
         ("scale", mount_crowd),
-        ("sync", sync::push),
+        ("sync-large", sync::large),
+        ("sync-small", sync::small),
+        ("sync-sparse", sync::sparse),
         ("tars", tars::run),
         ("trees", trees::measure),
     ];
@@ -59,7 +61,11 @@ fn main() {
         cores()
     );
     for (name, run) in all {
-        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+        let is_part_of = |word: &str| {
+            let rest = name.strip_prefix(word);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        if wanted.is_empty() || wanted.iter().any(|word| is_part_of(word)) {
             run(&workshop);
         }
     }

@@ -91,10 +91,15 @@ impl Registry {
 
     /// Counts the requests of the access log.
     fn requests(&self) -> usize {
+        self.requests_with("")
+    }
+
+    /// Counts the requests of the access log that have these words in their line.
+    fn requests_with(&self, words: &str) -> usize {
         let lines = self.lines();
         lines
             .iter()
-            .filter(|line| line.contains(" HTTP/1.1\" "))
+            .filter(|line| line.contains(" HTTP/1.1\" ") && line.contains(words))
             .count()
     }
 }
@@ -247,15 +252,14 @@ fn print(name: &str, cost: &Cost) {
     );
 }
 
-/// Runs the suite.
-pub(crate) fn push(workshop: &Workshop) {
-    let on_disk = Workshop::new(Path::new("/var/tmp"));
-    large(workshop, &on_disk);
-    small(&on_disk);
-    sparse(&on_disk);
+/// Where a layout lies whose hashes are remembered.
+fn on_disk() -> Workshop {
+    Workshop::new(Path::new("/var/tmp"))
 }
 
-fn large(workshop: &Workshop, on_disk: &Workshop) {
+/// Pushes large layers beside crane and skopeo.
+pub(crate) fn large(workshop: &Workshop) {
+    let on_disk = &on_disk();
     let plain = workshop.random("plain", LAYERS, LAYER_BYTES);
     let signed = workshop.copy(&plain);
     workshop.sign(&signed, "rsa");
@@ -314,7 +318,9 @@ fn remember(workshop: &Workshop, layout: &Path) {
     }
 }
 
-fn small(workshop: &Workshop) {
+/// Pushes small blobs over a slow line beside crane and skopeo, then again with nothing changed.
+pub(crate) fn small(_: &Workshop) {
+    let workshop = &on_disk();
     let plain = workshop.random("small-plain", SMALL_LAYERS, 3000);
     let signed = workshop.copy(&plain);
     workshop.sign(&signed, "rsa");
@@ -330,13 +336,15 @@ fn small(workshop: &Workshop) {
     for (way, cost) in ways.iter().zip(&costs) {
         print(way.name, cost);
     }
-    println!(
-        "  goal <= 1.5 s and <= 3 requests a blob ({:.2}, those of manifests, referrers and tags among them)",
-        costs[0].requests as f64 / (SMALL_LAYERS + 1) as f64
-    );
     let registry = Registry::start();
     let (host, way) = (delayed(&registry.address, ONE_WAY), &ways[0]);
     measured(&(way.command)(&host));
+    // Each blob is looked for once, those of the signature among them.
+    let blobs = registry.requests_with("\"HEAD /v2/team/app/blobs/");
+    println!(
+        "  goal <= 1.5 s and <= 3 requests a blob ({:.2} for each of {blobs})",
+        registry.requests_with("/blobs/") as f64 / blobs as f64
+    );
     let before = registry.requests();
     let again = measured(&(way.command)(&host));
     println!(
@@ -346,7 +354,9 @@ fn small(workshop: &Workshop) {
     );
 }
 
-fn sparse(workshop: &Workshop) {
+/// Pushes one blob that is larger than any memory.
+pub(crate) fn sparse(_: &Workshop) {
+    let workshop = &on_disk();
     let layout = workshop.sparse("sparse", SPARSE_BYTES);
     let registry = Registry::start();
     let way = signetfs(
@@ -355,7 +365,8 @@ fn sparse(workshop: &Workshop) {
         &layout,
         &["--no-memory", "--allow", "unsigned"],
     );
-    let cost = measured(&(way.command)(&registry.address));
+    let mut cost = measured(&(way.command)(&registry.address));
+    cost.requests = registry.requests();
     println!(
         "push of one sparse blob of {} GiB, hashed while sent:",
         SPARSE_BYTES >> 30
