@@ -112,6 +112,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         }
         Entered::Serving(ready) => ready,
     };
+    crate::sys::process::share_memory_between_threads();
     let parts = parts(arguments, checked, global)?;
     let mounting = Mounting {
         mount_point: arguments.mount_point.clone(),

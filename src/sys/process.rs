@@ -19,6 +19,19 @@ pub fn effective_gid() -> u32 {
     unsafe { libc::getegid() }
 }
 
+#[cfg(target_env = "gnu")]
+/// Parts that the allocator divides memory into at most.
+const ARENAS: libc::c_int = 2;
+
+/// Keeps the allocator from giving every thread a part of its own: what one thread frees, another may then use.
+///
+/// Called before there are other threads. Nothing depends on it.
+pub fn share_memory_between_threads() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes two numbers.
+    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
+}
+
 /// Ignores SIGIO, which announces that a lease is being broken and would end the process.
 pub fn ignore_sigio() {
     static ONCE: Once = Once::new();

@@ -20,6 +20,8 @@ use crate::files::{FileError, Folder, Kind, NewFile, Stat, Temporary, effective_
 const MEMORY_BYTES_MAX: u64 = 16 << 20;
 /// Names in the folder that are looked at for leftovers.
 const LEFTOVERS_MAX: usize = 1000;
+/// Results that are written with one call.
+const WRITTEN_AT_ONCE: usize = 1000;
 /// The name of the file.
 const NAME: &str = "hashes";
 /// The first line: what this is, and the version of its format.
@@ -91,7 +93,8 @@ impl Store {
         };
         // Read again: another process may have added to it.
         let remembered = read(&folder).and_then(|bytes| parse(bytes, &binding));
-        let kept = newest(&remembered.unwrap_or_default(), &fresh, &binding);
+        let remembered = remembered.unwrap_or_default();
+        let kept = newest(&remembered, &fresh, &binding);
         replace(&folder, &binding, &kept).map_err(|error| match error {
             FileError::Io { source, .. } => source,
             other => io::Error::other(other.to_string()),
@@ -100,13 +103,17 @@ impl Store {
 }
 
 /// Not made durable: a crash ends the boot that the file is good for.
-fn replace(folder: &Folder, binding: &[u8], kept: &[u8]) -> Result<(), FileError> {
+fn replace(folder: &Folder, binding: &[u8], kept: &[&[u8]]) -> Result<(), FileError> {
     // What processes that were killed while saving left.
     remove_leftovers(folder, LEFTOVERS_MAX)?;
     let mut file = Temporary::empty(folder)?;
-    for bytes in [binding, kept] {
-        file.append(bytes)
-            .map_err(FileError::io("writing", Path::new(NAME)))?;
+    let mut append = |bytes: &[u8]| {
+        let appended = file.append(bytes);
+        appended.map_err(FileError::io("writing", Path::new(NAME)))
+    };
+    append(binding)?;
+    for records in kept.chunks(WRITTEN_AT_ONCE) {
+        append(&records.concat())?;
     }
     file.finish(&PRIVATE)?;
     file.rename(folder, Path::new(NAME))?;
@@ -145,7 +152,7 @@ fn parse(bytes: Vec<u8>, binding: &[u8]) -> Option<Records> {
 }
 
 /// Returns the newest results that fit, the older ones first.
-fn newest(remembered: &Records, fresh: &Records, binding: &[u8]) -> Vec<u8> {
+fn newest<'a>(remembered: &'a Records, fresh: &'a Records, binding: &[u8]) -> Vec<&'a [u8]> {
     let mut room = usize::try_from(MEMORY_BYTES_MAX)
         .unwrap_or(usize::MAX)
         .saturating_sub(binding.len());
@@ -161,5 +168,5 @@ fn newest(remembered: &Records, fresh: &Records, binding: &[u8]) -> Vec<u8> {
         kept.push(record);
     }
     kept.reverse();
-    kept.concat()
+    kept
 }
