@@ -136,3 +136,6 @@ impl Hashes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
