@@ -208,24 +208,40 @@ fn others(plain: &Path) -> [Way<'_>; 2] {
     ]
 }
 
-/// Pushes every way in turn, round after round, each time into an empty registry; returns the medians.
-fn interleaved(ways: &[Way<'_>], delay: Duration) -> Vec<Cost> {
+/// Pushes every way in turn, round after round, each time into an empty registry and each round beginning with another way.
+/// Returns what each way cost, by round.
+fn interleaved(ways: &[Way<'_>], delay: Duration) -> Vec<Vec<Cost>> {
     let mut costs: Vec<Vec<Cost>> = ways.iter().map(|_| Vec::new()).collect();
-    for _ in 0..ROUNDS {
-        for (way, costs) in ways.iter().zip(&mut costs) {
+    for round in 0..ROUNDS {
+        for turn in 0..ways.len() {
+            let number = (round + turn) % ways.len();
             let registry = Registry::start();
             let host = match delay {
                 Duration::ZERO => registry.address.clone(),
                 _ => delayed(&registry.address, delay),
             };
-            let cost = measured(&(way.command)(&host));
-            costs.push(Cost {
+            let cost = measured(&(ways[number].command)(&host));
+            costs[number].push(Cost {
                 requests: registry.requests(),
                 ..cost
             });
         }
     }
-    costs.iter().map(|costs| median(costs)).collect()
+    costs
+}
+
+/// Returns the median of the ratios of wall times, round by round, and the least and the greatest.
+fn ratio(ours: &[Cost], theirs: &[Cost]) -> String {
+    let pairs = ours.iter().zip(theirs);
+    let mut ratios: Vec<f64> = pairs
+        .map(|(ours, theirs)| ours.wall / theirs.wall)
+        .collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    let (least, greatest) = (ratios[0], ratios[ratios.len() - 1]);
+    format!(
+        "{:.2} ({least:.2} to {greatest:.2})",
+        ratios[ratios.len() / 2]
+    )
 }
 
 fn median(costs: &[Cost]) -> Cost {
@@ -278,16 +294,19 @@ pub(crate) fn large(workshop: &Workshop) {
         LAYER_BYTES >> 20
     );
     let costs = interleaved(&ways, Duration::ZERO);
-    for (way, cost) in ways.iter().zip(&costs) {
-        print(way.name, cost);
+    for (way, costs) in ways.iter().zip(&costs) {
+        print(way.name, &median(costs));
     }
-    let (warm, cold, crane, skopeo) = (costs[0], costs[1], costs[2], costs[3]);
+    let [warm, cold, crane, skopeo] = &costs[..] else {
+        unreachable!("four ways");
+    };
     println!(
-        "  remembered / crane {:.2}, goal <= 1.1; / skopeo {:.2}, goal <= 0.35; cold / crane {:.2}, goal <= 1.5",
-        warm.wall / crane.wall,
-        warm.wall / skopeo.wall,
-        cold.wall / crane.wall
+        "  remembered / crane {}, goal <= 1.1; / skopeo {}, goal <= 0.35; cold / crane {}, goal <= 1.5",
+        ratio(warm, crane),
+        ratio(warm, skopeo),
+        ratio(cold, crane)
     );
+    let (warm, cold) = (median(warm), median(cold));
     println!(
         "  CPU remembered {:.2} s, goal <= 0.4; cold {:.2} s, goal <= 1.3; memory {:.1} and {:.1} MiB, goal <= 12",
         warm.processor,
@@ -333,8 +352,8 @@ pub(crate) fn small(_: &Workshop) {
         2 * ONE_WAY.as_millis()
     );
     let costs = interleaved(&ways, ONE_WAY);
-    for (way, cost) in ways.iter().zip(&costs) {
-        print(way.name, cost);
+    for (way, costs) in ways.iter().zip(&costs) {
+        print(way.name, &median(costs));
     }
     let registry = Registry::start();
     let (host, way) = (delayed(&registry.address, ONE_WAY), &ways[0]);
