@@ -86,11 +86,12 @@ impl Fs {
     }
 
     pub(super) fn observe(&self) -> Observed {
+        let revision = lock(&self.control).revision;
         Observed {
             // A layout that cannot be read has an empty stamp: it differs from every other.
             layout: self.source.stamp().unwrap_or_default(),
             settings: self.inputs.stamp(),
-            revision: lock(&self.control).revision,
+            revision,
             now: self.inputs.now(),
         }
     }
@@ -138,7 +139,8 @@ impl Fs {
         let control = lock(&self.control).clone();
         let same_trust = before.filter(|before| {
             before.observed.settings == observed.settings
-                && before.observed.revision == observed.revision
+                // Not what was observed: the policy may have changed since.
+                && before.observed.revision == control.revision
         });
         let (trust, policy) = match same_trust {
             Some(before) => (Arc::clone(&before.trust), before.policy.clone()),

@@ -47,6 +47,8 @@ struct Fixed {
     now: Mutex<UnixTime>,
     policy: Mutex<Option<String>>,
     changes: Mutex<u64>,
+    /// What happens once, when the time is asked for next.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 /// Is a mounted layout with one image; the folder vanishes with it.
@@ -123,6 +125,10 @@ impl Inputs for Fixed {
     }
 
     fn now(&self) -> UnixTime {
+        let meanwhile = lock(&self.meanwhile).take();
+        if let Some(happen) = meanwhile {
+            happen();
+        }
         *lock(&self.now)
     }
 }
@@ -153,6 +159,7 @@ impl Bench {
             now: Mutex::new(UnixTime(NOW)),
             policy: Mutex::new(None),
             changes: Mutex::default(),
+            meanwhile: Mutex::default(),
         });
         let fs = Fs::new(parts(folder.path(), Arc::clone(&inputs), change));
         Self {

@@ -364,3 +364,28 @@ fn a_large_policy_is_refused() {
     let refused = bench.fs.write(handle, 1 << 20, b" ");
     assert!(matches!(refused, Err(FsError::TooLarge { .. })));
 }
+
+/// Between what a rebuild sees first and the policy that it judges by, a policy is written.
+#[test]
+fn a_policy_written_during_a_rebuild_is_in_force_after_it() {
+    let bench = Bench::new();
+    bench.copy_policy(&policy("p256")).unwrap();
+    bench.touch().unwrap();
+    assert_eq!(bench.decided(), Verdict::Verified);
+    let fs = Arc::clone(&bench.fs);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    *lock(&bench.inputs.meanwhile) = Some(Box::new(move || {
+        let revision = lock(&fs.control).revision;
+        let writer = Arc::clone(&fs);
+        let written = std::thread::spawn(move || writer.put_policy(policy("p384").as_bytes()));
+        // It waits for the rebuild that this is part of.
+        while lock(&fs.control).revision == revision {
+            std::thread::yield_now();
+        }
+        sender.send(written).unwrap();
+    }));
+    bench.fs.rebuild(refresh::Reread::Layout);
+    receiver.recv().unwrap().join().unwrap().unwrap();
+    assert_eq!(bench.decided(), Verdict::Untrusted);
+    assert_eq!(bench.policy_in_force(), Some(policy("p384")));
+}
