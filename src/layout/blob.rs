@@ -60,6 +60,23 @@ pub struct Identity {
     pub changed: Timestamp,
 }
 
+impl Identity {
+    /// Returns all of it as numbers; a mount id that is not known is 0.
+    #[must_use]
+    pub fn numbers(&self) -> [u64; 8] {
+        [
+            self.device,
+            self.mount.unwrap_or_default(),
+            self.inode,
+            self.size,
+            self.modified.seconds.cast_unsigned(),
+            u64::from(self.modified.nanoseconds),
+            self.changed.seconds.cast_unsigned(),
+            u64::from(self.changed.nanoseconds),
+        ]
+    }
+}
+
 impl From<&Stat> for Identity {
     fn from(stat: &Stat) -> Self {
         Self {

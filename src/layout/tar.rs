@@ -196,16 +196,7 @@ impl Source for Tar {
 }
 
 fn stamp(identity: &Identity) -> Stamp {
-    Stamp(vec![
-        identity.device,
-        identity.mount.unwrap_or_default(),
-        identity.inode,
-        identity.size,
-        identity.modified.seconds.cast_unsigned(),
-        u64::from(identity.modified.nanoseconds),
-        identity.changed.seconds.cast_unsigned(),
-        u64::from(identity.changed.nanoseconds),
-    ])
+    Stamp(identity.numbers().to_vec())
 }
 
 #[cfg(test)]

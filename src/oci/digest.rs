@@ -47,6 +47,16 @@ impl Algorithm {
         }
     }
 
+    /// Returns how many bytes its digests have.
+    #[must_use]
+    pub fn digest_bytes(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// Returns the algorithm with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -109,6 +119,16 @@ impl Digest {
             Algorithm::Sha384 => decode_hex(hex).map(Box::new).map(Self::Sha384),
             Algorithm::Sha512 => decode_hex(hex).map(Box::new).map(Self::Sha512),
         }
+    }
+
+    /// Returns the digest with this algorithm and these bytes, exactly as many as it has.
+    #[must_use]
+    pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
+        Some(match algorithm {
+            Algorithm::Sha256 => Self::Sha256(bytes.try_into().ok()?),
+            Algorithm::Sha384 => Self::Sha384(Box::new(bytes.try_into().ok()?)),
+            Algorithm::Sha512 => Self::Sha512(Box::new(bytes.try_into().ok()?)),
+        })
     }
 
     /// Returns the hex part in lower case (for `Other`, whatever follows the colon).

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::table::{Entry, Keep, Key};
-use super::work::{conclude, identity};
+use super::work::{identity, verified};
 use super::{HashError, Hashes, Lease, VerifiedBlob};
 use crate::files::{HeldLease, Refused};
 use crate::layout::{Blob, Identity};
@@ -43,44 +43,30 @@ impl Hashes {
     ) -> Option<Result<VerifiedBlob, HashError>> {
         let Blob::File {
             file,
-            offset,
-            size,
             identity: opened,
+            ..
         } = blob
         else {
             return Some(self.hash_bytes(descriptor, blob, algorithm));
         };
-        let key = |identity| Key {
-            identity,
-            offset: *offset,
-            size: *size,
-            algorithm,
-        };
+        let key = |identity| Key::of(blob, identity, algorithm);
         let seen = match look.at(file) {
             Some(seen) => seen,
             None => {
                 // Most looks are at what was never hashed; then no lease is asked for.
-                if !self.knows(&key(*opened)) && !self.knows(&key(identity(file)?)) {
+                if !self.knows(&key(*opened)?) && !self.knows(&key(identity(file)?)?) {
                     return None;
                 }
                 self.see(look, file)?
             }
         };
-        let entry = self.entry(&key(seen.identity))?;
-        let lease = match (entry.lease, seen.lease) {
-            (Lease::Granted, Lease::Granted) => Lease::Granted,
-            (Lease::Unavailable, _) => Lease::Unavailable,
-            (Lease::Granted | Lease::Writer, _) => return None,
-        };
-        Some(
-            conclude(descriptor, entry.digest).map(|digest| VerifiedBlob {
-                blob: blob.clone(),
-                digest,
-                lease,
-                stands: true,
-                chunks: entry.chunks,
-            }),
-        )
+        let entry = self.entry(&key(seen.identity)?)?;
+        match (entry.lease, seen.lease) {
+            (Lease::Granted, Lease::Granted) | (Lease::Unavailable, _) => {
+                Some(verified(descriptor, blob, (entry, true)))
+            }
+            (Lease::Granted | Lease::Writer, _) => None,
+        }
     }
 
     /// Takes the lease, and looks at the file under it: what fstat says then is what the bytes are. Nothing where somebody writes.

@@ -48,15 +48,10 @@ impl Records {
     /// Returns the result for a key.
     pub(super) fn entry(&self, key: &Key) -> Option<Entry> {
         let record = self.find(&key_bytes(key))?;
-        let digest_bytes = digest_bytes(key.algorithm);
-        let digest = record.get(KEY_BYTES..)?.get(..digest_bytes)?;
-        let chunks = record.get(KEY_BYTES.checked_add(digest_bytes)?..)?;
+        let (_, found) = record.split_at_checked(KEY_BYTES)?;
+        let (digest, chunks) = found.split_at_checked(key.algorithm.digest_bytes())?;
         Some(Entry {
-            digest: match key.algorithm {
-                Algorithm::Sha256 => Digest::Sha256(*digest.first_chunk()?),
-                Algorithm::Sha384 => Digest::Sha384(Box::new(*digest.first_chunk()?)),
-                Algorithm::Sha512 => Digest::Sha512(Box::new(*digest.first_chunk()?)),
-            },
+            digest: Digest::from_bytes(key.algorithm, digest)?,
             chunks: match chunks {
                 [] => Arc::default(),
                 _ => Arc::from(chunks),
@@ -107,19 +102,22 @@ pub(super) fn write(key: &Key, entry: &Entry, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&entry.chunks);
 }
 
-/// Returns whether a record is about a file in this state.
-pub(super) fn is_about(record: &[u8], identity: &Identity) -> bool {
-    let state: Vec<u8> = numbers(identity)
-        .into_iter()
-        .flat_map(u64::to_le_bytes)
-        .collect();
-    record
-        .get(1..)
-        .is_some_and(|record| record.starts_with(&state))
+/// Returns records without those about a file in this state.
+pub(super) fn without(mut records: &[u8], identity: &Identity) -> Vec<u8> {
+    let state = identity.numbers().map(u64::to_le_bytes);
+    let mut kept = Vec::new();
+    while let Some((record, later)) = length(records).and_then(|at| records.split_at_checked(at)) {
+        let is_about = |key: &[u8]| key.starts_with(state.as_flattened());
+        if !record.get(1..).is_some_and(is_about) {
+            kept.extend_from_slice(record);
+        }
+        records = later;
+    }
+    kept
 }
 
 /// Returns the bytes of the record that some bytes begin with; nothing where they do not hold it whole.
-pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+fn length(bytes: &[u8]) -> Option<usize> {
     let algorithm = match bytes.first()? {
         1 => Algorithm::Sha256,
         2 => Algorithm::Sha384,
@@ -131,33 +129,12 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let length = chunks
         .checked_mul(Chain::width(algorithm))?
         .checked_add(KEY_BYTES)?
-        .checked_add(digest_bytes(algorithm))?;
+        .checked_add(algorithm.digest_bytes())?;
     (length <= bytes.len()).then_some(length)
-}
-
-fn digest_bytes(algorithm: Algorithm) -> usize {
-    match algorithm {
-        Algorithm::Sha256 => 32,
-        Algorithm::Sha384 => 48,
-        Algorithm::Sha512 => 64,
-    }
 }
 
 fn key_at(bytes: &[u8], place: u32) -> Option<&[u8; KEY_BYTES]> {
     bytes.get(usize::try_from(place).ok()?..)?.first_chunk()
-}
-
-fn numbers(identity: &Identity) -> [u64; 8] {
-    [
-        identity.device,
-        identity.mount.unwrap_or_default(),
-        identity.inode,
-        identity.size,
-        identity.modified.seconds.cast_unsigned(),
-        u64::from(identity.modified.nanoseconds),
-        identity.changed.seconds.cast_unsigned(),
-        u64::from(identity.changed.nanoseconds),
-    ]
 }
 
 fn key_bytes(key: &Key) -> [u8; KEY_BYTES] {
@@ -168,7 +145,7 @@ fn key_bytes(key: &Key) -> [u8; KEY_BYTES] {
         Algorithm::Sha384 => 2,
         Algorithm::Sha512 => 3,
     });
-    let numbers = numbers(&key.identity).into_iter();
+    let numbers = key.identity.numbers().into_iter();
     let numbers = numbers.chain([key.offset, key.size]);
     for (place, number) in rest.as_chunks_mut().0.iter_mut().zip(numbers) {
         *place = number.to_le_bytes();

@@ -75,16 +75,9 @@ impl Hashes {
     }
 
     fn hash_part<'b>(&self, job: Job<'b>, begun: &Begun) -> Result<Done<'_, 'b>, Job<'b>> {
-        let Blob::File { offset, size, .. } = job.blob else {
-            return Err(job);
-        };
-        let key = Key {
-            identity: begun.before.identity,
-            offset: *offset,
-            size: *size,
-            algorithm: job.algorithm,
-        };
-        let Some(turn) = self.free_turn(key) else {
+        let key = Key::of(job.blob, begun.before.identity, job.algorithm);
+        let free = key.and_then(|key| Some((key, self.free_turn(key)?)));
+        let Some((key, turn)) = free else {
             return Err(job);
         };
         // Another thread may have found it meanwhile.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Lease, record};
-use crate::layout::Identity;
+use crate::layout::{Blob, Identity};
 use crate::oci::{Algorithm, Digest};
 
 /// Results kept in memory; beyond them all are forgotten, which costs hashing and nothing else.
@@ -21,6 +21,21 @@ pub(super) struct Key {
     pub(super) size: u64,
     /// What they were hashed with.
     pub(super) algorithm: Algorithm,
+}
+
+impl Key {
+    /// Names the bytes of a blob in a file that is in this state; nothing names bytes in memory.
+    pub(super) fn of(blob: &Blob, identity: Identity, algorithm: Algorithm) -> Option<Self> {
+        match blob {
+            Blob::File { offset, size, .. } => Some(Self {
+                identity,
+                offset: *offset,
+                size: *size,
+                algorithm,
+            }),
+            Blob::Bytes(_) => None,
+        }
+    }
 }
 
 /// Is what hashing found.
@@ -70,16 +85,7 @@ impl Table {
     /// Forgets every result about a file in this state, here and in the memory.
     pub(super) fn distrust(&mut self, identity: Identity) {
         self.entries.retain(|key, _| key.identity != identity);
-        let all = std::mem::take(&mut self.fresh);
-        let mut rest = all.as_slice();
-        while let Some((record, later)) =
-            record::length(rest).and_then(|at| rest.split_at_checked(at))
-        {
-            if !record::is_about(record, &identity) {
-                self.fresh.extend_from_slice(record);
-            }
-            rest = later;
-        }
+        self.fresh = record::without(&self.fresh, &identity);
         self.distrusted.insert(identity);
     }
 

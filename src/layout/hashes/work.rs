@@ -310,18 +310,10 @@ pub(super) fn identity(file: &OwnedFd) -> Option<Identity> {
 }
 
 pub(super) fn current_key(blob: &Blob, algorithm: Algorithm) -> Option<Key> {
-    let Blob::File {
-        file, offset, size, ..
-    } = blob
-    else {
+    let Blob::File { file, .. } = blob else {
         return None;
     };
-    Some(Key {
-        identity: identity(file)?,
-        offset: *offset,
-        size: *size,
-        algorithm,
-    })
+    Key::of(blob, identity(file)?, algorithm)
 }
 
 /// Returns the algorithm to hash with, if the size is right.
