@@ -2,8 +2,7 @@
 //!
 //! Members that notation's `inspect --output json` has too carry its names and values. Pure ASCII: it may reach a terminal.
 
-use std::iter;
-
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::render::{content_word, origin_word, scope_origin_word};
@@ -18,7 +17,7 @@ pub const SCHEMA: u32 = 1;
 #[must_use]
 pub(super) fn report(report: &Report) -> String {
     let verdict = report.verdict();
-    let mut text = document(&json!({
+    let members = json!({
         "schema": SCHEMA,
         "verdict": verdict.token(),
         "exitCode": verdict.exit_code(),
@@ -38,30 +37,37 @@ pub(super) fn report(report: &Report) -> String {
         "extras": report.extras,
         "notes": report.notes.iter().map(note).collect::<Vec<_>>(),
         "problems": problems(&report.problems),
-        "images": [],
-    }));
-    // One at a time: all of them as values take ten times the room of their text.
-    if !report.images.is_empty() && text.ends_with(NO_IMAGES) {
-        text.truncate(text.len().saturating_sub(NO_IMAGES.len()));
-        for (image, before) in report.images.iter().zip(separators()) {
-            text.push_str(before);
-            for line in document(&self::image(image)).lines() {
-                text.push_str("\n    ");
-                text.push_str(line);
-            }
+    });
+    document(&WithImages {
+        members,
+        images: Images(&report.images),
+    })
+}
+
+/// Is the document of a report. An image becomes values when it is written: those of all take ten times the room of their text.
+struct WithImages<'a> {
+    members: Value,
+    images: Images<'a>,
+}
+
+impl Serialize for WithImages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.members.as_object().into_iter().flatten() {
+            map.serialize_entry(name, value)?;
         }
-        text.push_str("\n  ]\n}\n");
+        map.serialize_entry("images", &self.images)?;
+        map.end()
     }
-    text
 }
 
-/// Returns what stands before each element of a list.
-fn separators() -> impl Iterator<Item = &'static str> {
-    iter::once("[").chain(iter::repeat(","))
-}
+struct Images<'a>(&'a [ImageReport]);
 
-/// What the document of a report without images ends with.
-const NO_IMAGES: &str = "[]\n}\n";
+impl Serialize for Images<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(image))
+    }
+}
 
 /// Returns the document of one signature.
 #[must_use]
@@ -243,8 +249,10 @@ fn descriptor(descriptor: &Descriptor) -> Value {
 }
 
 /// Returns a document indented, in ASCII, with a newline at its end.
-fn document(value: &Value) -> String {
-    let pretty = format!("{value:#}\n");
+fn document(value: &impl Serialize) -> String {
+    let mut pretty = serde_json::to_string_pretty(value)
+        .expect("nothing here fails to be written, and names are texts");
+    pretty.push('\n');
     if pretty.is_ascii() && !pretty.contains('\u{7f}') {
         return pretty;
     }
