@@ -85,9 +85,7 @@ impl Adapter {
             }
         });
     }
-}
 
-impl Adapter {
     /// Works on a request about a handle, which needs no snapshot: closing `sign` would judge what was just signed once more.
     pub(super) fn run_on(&self, handle: FileHandle, job: impl FnOnce(&Arc<Fs>) + Send + 'static) {
         shielded(|| {
