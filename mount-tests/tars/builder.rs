@@ -181,7 +181,7 @@ pub(super) fn odd(random: &mut Random) -> Vec<u8> {
 fn one_member(builder: Builder, name: &str, random: &mut Random) -> Builder {
     let content = *random.pick(&[&b"foo"[..], b"foo", b"foo", b"", b"bar", &[b'x'; 600]]);
     let embedded = header(b"index.json", b'0', 2);
-    match random.below(22) {
+    match random.below(24) {
         0..5 => builder.file(name, content),
         5 => builder.folder(name),
         6 => builder.link(
@@ -240,6 +240,16 @@ fn one_member(builder: Builder, name: &str, random: &mut Random) -> Builder {
             }
             seal(&mut block);
             builder.block(&block).content(content)
+        }
+        21 => {
+            let long = "n".repeat(254 + random.below(4));
+            builder.pax("path", long.as_bytes()).file("short", content)
+        }
+        22 => {
+            let target = "t/".repeat(random.below(1000));
+            builder
+                .pax("linkpath", target.as_bytes())
+                .link(name, b'2', "t")
         }
         19 => {
             let mut block = header(name.as_bytes(), b'0', content.len() as u64);

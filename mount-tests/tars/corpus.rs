@@ -107,6 +107,13 @@ fn sound() -> Vec<Named> {
                 .end(),
         ),
         (
+            "the longest name that a file system holds",
+            Builder::layout()
+                .pax("path", "n".repeat(255).as_bytes())
+                .file("x", b"foo")
+                .end(),
+        ),
+        (
             "a GNU name",
             Builder::layout()
                 .member("././@LongLink", b'L', format!("{long}\0").as_bytes())
@@ -178,6 +185,13 @@ fn refused() -> Vec<Named> {
             layout().file("docs/../index.json", b"{}").end(),
         ),
         ("a name that leads out", layout().file("../x", b"foo").end()),
+        (
+            "a name that no file system holds",
+            layout()
+                .pax("path", "n".repeat(256).as_bytes())
+                .file("x", b"foo")
+                .end(),
+        ),
         (
             "a hard link to the index by an absolute name",
             layout().link("a", b'1', "/index.json").end(),

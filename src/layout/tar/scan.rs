@@ -8,8 +8,10 @@ use super::problem::{INCOMPLETE, Problem, SMALLER, shown};
 use crate::files::{self, OpenFile};
 use crate::oci::limits::{PAX_BYTES_MAX, TAR_ENTRIES_MAX};
 
-/// Bytes of a member's name.
-const NAME_BYTES_MAX: usize = 4096;
+/// Bytes of a member's name and of a link's target: what a path may have (`PATH_MAX` less its zero byte, limits.h of Linux).
+const NAME_BYTES_MAX: usize = 4095;
+/// Bytes of one component of a name: what a file system holds (`NAME_MAX`). No reader can extract more.
+const COMPONENT_BYTES_MAX: usize = 255;
 /// Components of a member's name.
 const DEPTH_MAX: usize = 128;
 /// Components that cost nothing beside the name: those of a blob in a folder of its own.
@@ -63,9 +65,13 @@ impl Member {
     }
 }
 
+fn components(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|byte| *byte == b'/')
+}
+
 /// Returns how many components a name has.
 fn depth(name: &[u8]) -> usize {
-    name.split(|byte| *byte == b'/').count()
+    components(name).count()
 }
 
 /// Says why an archive cannot be indexed.
@@ -323,6 +329,10 @@ impl Scanner<'_> {
         }
         if depth(&name) > DEPTH_MAX {
             return Err(self.refuse(format!("a name has more than {DEPTH_MAX} components")));
+        }
+        if components(&name).any(|component| component.len() > COMPONENT_BYTES_MAX) {
+            let limit = COMPONENT_BYTES_MAX;
+            return Err(self.refuse(format!("a name has a component of more than {limit} bytes")));
         }
         let content = match header.kind {
             Type::File if name.ends_with(b"/") => {

@@ -711,7 +711,7 @@ fn refuses_headers_before_headers_that_readers_understand_differently() {
                 .member("x", b'L', &[b'n'; 5000])
                 .file("z", b"")
                 .end(),
-            "more than 4096 bytes",
+            "more than 4095 bytes",
             6656,
         ),
         (
@@ -797,15 +797,29 @@ fn limits_headers_and_names() {
     assert!(open(&layout().pax(&record).file("x", b"").end()).is_ok());
     let larger = at_limit(65_537);
     assert!(problem(&layout().pax(&larger).file("x", b"").end()).contains("65536 bytes"));
-    let named = |length: usize| {
-        let name = format!("{}\0", "n".repeat(length));
+    let named = |name: String| {
         layout()
-            .member("L", b'L', name.as_bytes())
+            .member("L", b'L', format!("{name}\0").as_bytes())
             .file("x", b"")
             .end()
     };
-    assert!(open(&named(4096)).is_ok());
-    assert!(problem(&named(4097)).contains("4096 bytes"));
+    assert!(open(&named("n".repeat(255))).is_ok());
+    assert!(open(&named(format!("{}/{}", "n".repeat(255), "m".repeat(255)))).is_ok());
+    assert!(problem(&named("n".repeat(256))).contains("more than 255 bytes"));
+    assert!(problem(&named(format!("a/{}/b", "n".repeat(256)))).contains("more than 255 bytes"));
+    let longest = vec!["n".repeat(255); 16].join("/");
+    assert_eq!(longest.len(), 4095);
+    assert!(open(&named(longest.clone())).is_ok());
+    assert!(problem(&named(format!("{longest}n"))).contains("more than 4095 bytes"));
+    let target = |length: usize| {
+        let name = format!("{}\0", "t".repeat(length));
+        layout()
+            .member("L", b'K', name.as_bytes())
+            .link("x", b'2', "")
+            .end()
+    };
+    assert!(open(&target(4095)).is_ok());
+    assert!(problem(&target(4096)).contains("more than 4095 bytes"));
 }
 
 #[test]
