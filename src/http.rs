@@ -5,7 +5,9 @@
 pub mod certificate_folders;
 pub mod client;
 pub mod date;
+mod handed;
 mod pace;
+mod plain;
 pub mod proxy;
 pub mod retry;
 pub mod tls;
@@ -14,6 +16,7 @@ pub mod url;
 pub use client::{
     Body, Client, ClientOptions, Distrust, Failure, HttpError, Method, Request, Response,
 };
+pub use handed::{Content, FileRange};
 pub use retry::{Patience, Wait};
 pub use tls::{Authorities, TlsError, TlsFiles, TlsOptions};
 pub use url::{Origin, Scheme, Url, UrlError};

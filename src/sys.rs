@@ -8,6 +8,7 @@ pub mod mount;
 pub mod open;
 pub mod process;
 pub mod secrecy;
+pub mod send;
 pub mod stat;
 
 use std::ffi::CString;

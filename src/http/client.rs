@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use ureq::config::AutoHeaderValue;
 use ureq::http::{self, HeaderMap};
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, AsSendBody, Proxy, SendBody};
 
+use super::handed::{Content, Handing};
 use super::pace::{self, Paced};
-use super::{Origin, TlsError, TlsOptions, Url, proxy, tls};
+use super::plain::Connections;
+use super::{Origin, Scheme, TlsError, TlsOptions, Url, proxy, tls};
 
 /// Lists the methods in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,7 @@ pub enum Body<'a> {
         /// How many bytes.
         size: u64,
         /// Where they come from; an error of it cuts the connection.
-        reader: &'a mut dyn Read,
+        reader: &'a mut dyn Content,
     },
 }
 
@@ -221,6 +224,7 @@ fn exchange_failure(error: &ureq::Error) -> Failure {
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
+    has_proxy: bool,
     stall: Duration,
 }
 
@@ -241,6 +245,7 @@ impl Client {
                 origin: origin.to_string(),
             })?),
         };
+        let has_proxy = proxy.is_some();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -261,7 +266,8 @@ impl Client {
             .timeout_per_write(Some(options.stall))
             .build();
         Ok(Self {
-            agent: config.new_agent(),
+            agent: Agent::with_parts(config, Connections::default(), DefaultResolver::default()),
+            has_proxy,
             stall: options.stall,
         })
     }
@@ -288,7 +294,18 @@ impl Client {
             Body::Bytes(bytes) => self.run(url, builder.body(bytes)),
             Body::Stream { size, reader } => {
                 let builder = builder.header("content-length", size.to_string());
-                self.run(url, builder.body(SendBody::from_reader(reader)))
+                if url.origin.scheme == Scheme::Https || self.has_proxy {
+                    return self.run(url, builder.body(SendBody::from_reader(reader)));
+                }
+                let mut handing = Handing::new(reader);
+                let result = self.run(url, builder.body(SendBody::from_reader(&mut handing)));
+                match handing.finish() {
+                    true => result,
+                    false => result.and_then(|_| {
+                        let cause = io::Error::other("the last bytes were not sent");
+                        Err(failed(url, cause.into()))
+                    }),
+                }
             }
         }
     }
@@ -298,12 +315,9 @@ impl Client {
         url: &Url,
         request: Result<http::Request<S>, http::Error>,
     ) -> Result<Response, HttpError> {
-        let failed = |source| HttpError::Exchange {
-            url: url.public(),
-            source: Box::new(source),
-        };
-        let request = request.map_err(|error| failed(error.into()))?;
-        let (parts, body) = self.agent.run(request).map_err(failed)?.into_parts();
+        let request = request.map_err(|error| failed(url, error.into()))?;
+        let answer = self.agent.run(request);
+        let (parts, body) = answer.map_err(|error| failed(url, error))?.into_parts();
         Ok(Response {
             status: parts.status.as_u16(),
             headers: parts.headers,
@@ -311,6 +325,13 @@ impl Client {
             url: url.public(),
             stall: self.stall,
         })
+    }
+}
+
+fn failed(url: &Url, source: ureq::Error) -> HttpError {
+    HttpError::Exchange {
+        url: url.public(),
+        source: Box::new(source),
     }
 }
 

@@ -1,8 +1,6 @@
 //! One call to a registry, before it becomes one or more requests.
 
-use std::io::Read;
-
-use crate::http::{Method, Url};
+use crate::http::{Content, Method, Url};
 
 /// Tells where a call goes.
 pub enum Place<'a> {
@@ -29,7 +27,7 @@ pub trait Reopen {
     /// Returns how many bytes there are.
     fn size(&self) -> u64;
     /// Returns them from the start.
-    fn open(&self) -> Box<dyn Read + '_>;
+    fn open(&self) -> Box<dyn Content + '_>;
 }
 
 /// Tells whether a call is sent again when it fails.

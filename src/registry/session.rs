@@ -279,7 +279,7 @@ impl Registry {
                 stream = source.open();
                 Body::Stream {
                     size: source.size(),
-                    reader: &mut stream,
+                    reader: &mut *stream,
                 }
             }
         };

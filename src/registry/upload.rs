@@ -4,9 +4,10 @@
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::call::Reopen;
+use crate::http::{Content, FileRange};
 use crate::layout::Blob;
 use crate::oci::{Digest, Hasher, Progress};
 
@@ -182,7 +183,7 @@ impl Reopen for Part<'_> {
         self.end.saturating_sub(self.start)
     }
 
-    fn open(&self) -> Box<dyn Read + '_> {
+    fn open(&self) -> Box<dyn Content + '_> {
         Box::new(Reader {
             upload: self.upload,
             position: self.start,
@@ -215,25 +216,75 @@ impl Read for Reader<'_> {
         if self.upload.progress.cancelled() {
             return Err(self.upload.fail(Failed::Cancelled));
         }
-        let read = self.advance(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => self.upload.fail(Failed::Corrupt),
-            _ => self.upload.fail(Failed::Read(error)),
-        })?;
-        let bytes = u64::try_from(read).unwrap_or(0);
-        self.position = self.position.saturating_add(bytes);
-        self.upload.progress.advance(bytes);
+        let read = self
+            .begin()
+            .and_then(|()| self.advance(buffer))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => self.upload.fail(Failed::Corrupt),
+                _ => self.upload.fail(Failed::Read(error)),
+            })?;
+        self.moved(read);
         Ok(read)
     }
 }
 
+impl Content for Reader<'_> {
+    /// Gives places where the bytes are known to have their digest and are a file's.
+    fn next_range(&mut self, most: usize) -> io::Result<Option<FileRange>> {
+        if self.position >= self.end || self.upload.progress.cancelled() {
+            return Ok(None);
+        }
+        self.begin()
+            .map_err(|error| self.upload.fail(Failed::Read(error)))?;
+        let (
+            Stage::Plain,
+            Blob::File {
+                file,
+                offset: start,
+                ..
+            },
+        ) = (&self.stage, self.upload.blob)
+        else {
+            return Ok(None);
+        };
+        let Some(offset) = start.checked_add(self.position) else {
+            return Ok(None);
+        };
+        let rest = self.end.saturating_sub(self.position);
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(most);
+        let file = Arc::clone(file);
+        self.moved(length);
+        Ok(Some(FileRange {
+            file,
+            offset,
+            length,
+        }))
+    }
+
+    fn unreadable(&mut self, error: io::Error) {
+        // What it returns would cut the connection, which is cut.
+        let _ = self.upload.fail(Failed::Read(error));
+    }
+}
+
 impl Reader<'_> {
-    fn advance(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn begin(&mut self) -> io::Result<()> {
         if matches!(self.stage, Stage::Unopened) {
             self.stage = match self.upload.hasher_at(self.position)? {
                 None => Stage::Plain,
                 Some(hasher) => Stage::Hashing(hasher),
             };
         }
+        Ok(())
+    }
+
+    fn moved(&mut self, count: usize) {
+        let bytes = u64::try_from(count).unwrap_or(0);
+        self.position = self.position.saturating_add(bytes);
+        self.upload.progress.advance(bytes);
+    }
+
+    fn advance(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let hold_from = self.upload.size().saturating_sub(HELD_BACK_BYTES);
         if matches!(self.stage, Stage::Hashing(_)) && self.position >= hold_from {
             self.release()?;

@@ -1,0 +1,116 @@
+//! Bytes of a file that are handed to a connection as a place instead of being read: the kernel sends them (sendfile(2)).
+//!
+//! The library that speaks HTTP asks a body for bytes and then tells the connection, on the same thread, how many of its buffer to
+//! send. Between the two, the place waits here. A place that no connection took is an error: what stands in the buffer is not the body.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// Is bytes of an open file.
+#[derive(Debug, Clone)]
+pub struct FileRange {
+    /// The file.
+    pub file: Arc<OwnedFd>,
+    /// Where the bytes begin in it.
+    pub offset: u64,
+    /// How many.
+    pub length: usize,
+}
+
+/// Is what a body is read from.
+pub trait Content: Read {
+    /// Returns the next bytes as a place, at most `most` of them, and moves behind them; `None` where they must be read.
+    ///
+    /// # Errors
+    /// Says why there is no more.
+    fn next_range(&mut self, most: usize) -> io::Result<Option<FileRange>>;
+
+    /// Takes note that the bytes at the last place could not be read.
+    fn unreadable(&mut self, error: io::Error);
+}
+
+#[derive(Debug, Default)]
+struct Handed {
+    range: Option<FileRange>,
+    failure: Option<io::Error>,
+}
+
+thread_local! {
+    static HANDED: RefCell<Handed> = RefCell::default();
+}
+
+/// Hands over places where the content has them. One at a time on each thread.
+pub(super) struct Handing<'a> {
+    content: &'a mut dyn Content,
+}
+
+impl<'a> Handing<'a> {
+    pub(super) fn new(content: &'a mut dyn Content) -> Self {
+        forget();
+        Self { content }
+    }
+
+    /// Ends handing over: an error of the file is told to the content. Returns whether every place was taken.
+    pub(super) fn finish(self) -> bool {
+        let Handed { range, failure } = HANDED.take();
+        if let Some(error) = failure {
+            self.content.unreadable(error);
+        }
+        range.is_none()
+    }
+}
+
+fn forget() {
+    HANDED.set(Handed::default());
+}
+
+impl Read for Handing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if HANDED.with_borrow(|handed| handed.range.is_some()) {
+            return Err(io::Error::other("the last bytes were not sent"));
+        }
+        let Some(range) = self.content.next_range(buffer.len())? else {
+            return self.content.read(buffer);
+        };
+        let length = range.length;
+        HANDED.with_borrow_mut(|handed| handed.range = Some(range));
+        Ok(length)
+    }
+}
+
+/// Takes the place that was handed over last, if one was.
+pub(super) fn take() -> Option<FileRange> {
+    HANDED.with_borrow_mut(|handed| handed.range.take())
+}
+
+/// Takes note that the bytes at a place could not be read, and returns the error that cuts the connection.
+pub(super) fn fail(error: io::Error) -> io::Error {
+    let cut = io::Error::from(error.kind());
+    HANDED.with_borrow_mut(|handed| handed.failure = Some(error));
+    cut
+}
+
+impl FileRange {
+    /// Sends all of it.
+    ///
+    /// # Errors
+    /// Returns the socket's error; one of the file is kept for the content too.
+    pub(super) fn send(mut self, socket: impl AsFd) -> io::Result<()> {
+        while self.length > 0 {
+            let (from, to) = (self.file.as_fd(), socket.as_fd());
+            let sent = match crate::sys::send::send_file(to, from, self.offset, self.length) {
+                Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into())),
+                Ok(sent) => sent,
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Err(fail(error)),
+                Err(error) => return Err(error),
+            };
+            self.length = self.length.saturating_sub(sent);
+            self.offset = self
+                .offset
+                .saturating_add(u64::try_from(sent).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+}
