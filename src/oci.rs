@@ -17,7 +17,7 @@ pub mod reference;
 pub mod time;
 
 pub use descriptor::{Described, Descriptor, More, Platform};
-pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use digest::{Algorithm, Digest, DigestError, HEX_BYTES_MAX, Hasher, write_hex};
 pub use graph::{Closure, Fetched, Graph, Image, Referrer};
 pub use image_config::{ImageConfig, ImageConfigError};
 pub use json::JsonError;

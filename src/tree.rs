@@ -7,6 +7,7 @@ pub mod build;
 mod images;
 pub mod inode;
 pub mod later;
+pub mod names;
 pub mod node;
 mod shelf;
 mod signatures;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use build::{Material, Owner, PolicyText, RootMode, build, rebuild};
 pub use later::{Later, Rendered};
+pub use names::{BlobNames, Names};
 pub use node::{Attributes, Control, Entry, Node, View};
 
 /// Is one tree, unchanging.
@@ -78,16 +80,26 @@ impl Tree {
     /// Returns the names in a folder, sorted, with their inode numbers.
     #[must_use]
     pub fn children(&self, folder: u64) -> Option<Vec<(OsString, u64)>> {
+        self.names(folder).map(Names::all)
+    }
+
+    /// Returns the names in a folder without making those of blobs.
+    #[must_use]
+    pub fn names(&self, folder: u64) -> Option<Names> {
         if !self.is_folder(folder) {
             return None;
         }
-        let mut names: Vec<(OsString, u64)> = Vec::new();
+        let mut names = Names::default();
         for part in self.parts() {
             let listed = part.folders.get(&folder).into_iter().flatten();
-            names.extend(listed.map(|(name, inode)| (name.to_os_string(), *inode)));
-            names.append(&mut part.shelf.children(folder));
+            let listed = listed.map(|(name, inode)| (name.to_os_string(), *inode));
+            names.others.extend(listed);
+            names.others.append(&mut part.shelf.links_in(folder));
+            if let Some(blobs) = part.shelf.blobs_in(folder) {
+                names.blobs = blobs;
+            }
         }
-        names.sort_unstable();
+        names.others.sort_unstable();
         Some(names)
     }
 

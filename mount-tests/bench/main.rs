@@ -40,7 +40,7 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let all: [Suite; 13] = [
+    let all: [Suite; 15] = [
         ("verify", verify_one),
         ("sign", sign_one),
         ("touch", touch_sign),
@@ -53,7 +53,9 @@ fn main() {
         ("sync-small", sync::small),
         ("sync-sparse", sync::sparse),
         ("tars", tars::run),
-        ("trees", trees::measure),
+        ("trees-reads", trees::reads),
+        ("trees-metadata", trees::metadata),
+        ("trees-small", trees::small),
     ];
     let workshop = Workshop::new(Path::new("/dev/shm"));
     println!(

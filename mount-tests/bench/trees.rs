@@ -1,4 +1,4 @@
-//! The tree beside its native directory, bindfs and ratarmount: reading large blobs, listing and stating very many, opening small ones.
+//! The tree beside its native directory and bindfs: reading a large blob, listing and stating very many, opening small ones.
 //!
 //! All of them do the same work in turn within a round. On the file system of the checkout, as tmpfs gives no leases.
 
@@ -15,106 +15,145 @@ const LARGE_BYTES: u64 = 2 << 30;
 const BLOBS: usize = 100_000;
 const SMALL: usize = 10_000;
 const RANDOM_READS: u64 = 20_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 const COLD_ROUNDS: usize = 3;
 
-/// Is one way to the same layout.
-struct Target {
-    name: &'static str,
-    root: PathBuf,
-    unmount: Option<PathBuf>,
+/// Is the layout, its mounts of ours by name, and its mount of bindfs where that is installed.
+struct Ways {
+    native: PathBuf,
+    ours: Vec<(&'static str, Mount)>,
+    bindfs: Option<Bindfs>,
 }
 
-impl Drop for Target {
+/// Is a mount of bindfs.
+struct Bindfs(PathBuf);
+
+impl Drop for Bindfs {
     fn drop(&mut self) {
-        if let Some(point) = &self.unmount {
-            run(Command::new("umount").arg(point));
-        }
+        run(Command::new("umount").arg(&self.0));
     }
 }
 
-/// Is one piece of work, and what its ratio to the native directory should be: with passthrough, with checked reads.
+/// Tells what is in the page cache when work begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cache {
+    /// What the round before left there.
+    Warm,
+    /// Nothing.
+    Cold,
+}
+
+/// Is one piece of work, and what the ratio of each of ours to the native directory should be.
 struct Work<'a> {
     name: &'a str,
-    goals: [&'a str; 2],
-    is_cold: bool,
+    goals: &'a [&'a str],
+    cache: Cache,
     run: &'a dyn Fn(&Path) -> Duration,
 }
 
-/// Compares all ways to one layout of a large blob and very many small ones.
-pub(crate) fn measure(_: &Workshop) {
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    let workshop = Workshop::new(&base);
+/// Compares reads of a large blob.
+pub(crate) fn reads(_: &Workshop) {
+    let workshop = workshop();
     let layout = workshop.big("trees", 1, LARGE_BYTES as usize);
-    let blobs = layout.join("blobs/sha256");
-    let large = crate::largest(&blobs);
-    let large = Path::new("blobs/sha256").join(large.file_name().unwrap());
-    let names = small_blobs(&blobs);
     workshop.sign(&layout, "rsa");
-    let (checked, passthrough) = (
-        workshop.mount_at(&layout, "checked", &["--reads", "checked"]),
-        workshop.mount_at(&layout, "passthrough", &[]),
+    let large = crate::largest(&layout.join("blobs/sha256"));
+    let large = Path::new("blobs/sha256").join(large.file_name().unwrap());
+    let ways = Ways::to(
+        &layout,
+        vec![
+            (
+                "passthrough",
+                workshop.mount_at(&layout, "passthrough", &[]),
+            ),
+            (
+                "checked",
+                workshop.mount_at(&layout, "checked", &["--reads", "checked"]),
+            ),
+        ],
     );
-    let targets = targets(&layout, [&passthrough, &checked]);
-
     let sequential = |root: &Path| crate::read_whole(&root.join(&large));
     let random = |root: &Path| read_at_random(&root.join(&large));
     let parallel = |root: &Path| read_in_parallel(&root.join(&large));
+    for cache in [Cache::Warm, Cache::Cold] {
+        let work = |name, goals, run| Work {
+            name,
+            goals,
+            cache,
+            run,
+        };
+        ways.compare(&work(
+            "2 GiB in sequence",
+            &["<= 1.1", "<= 1.6"],
+            &sequential,
+        ));
+        ways.compare(&work("random 4 KiB", &["<= 1.2", "-"], &random));
+        ways.compare(&work("4 readers", &["<= 1.1", "<= 1.6"], &parallel));
+    }
+    drop(ways);
+    hashing_speed(&workshop, &layout, &large);
+}
+
+/// Compares listing and stating very many blobs.
+pub(crate) fn metadata(_: &Workshop) {
+    let workshop = workshop();
+    let (ways, names) = crowded(&workshop);
     let find = |root: &Path| {
-        timed(
-            Command::new("find")
-                .arg(root.join("blobs"))
-                .arg("-type")
-                .arg("f"),
-        )
+        let mut find = Command::new("find");
+        timed(find.arg(root.join("blobs")).args(["-type", "f"]))
     };
     let list = |root: &Path| {
-        timed(
-            Command::new("ls")
-                .args(["-l", "--"])
-                .arg(root.join("blobs/sha256")),
-        )
+        let mut ls = Command::new("ls");
+        timed(ls.args(["-l", "--"]).arg(root.join("blobs/sha256")))
     };
     let stat = |root: &Path| {
         each(&names, |name| {
             fs::symlink_metadata(root.join(name)).unwrap();
         })
     };
-    let small = |root: &Path| {
+    for (cache, goal) in [(Cache::Warm, "<= 1.0"), (Cache::Cold, "<= 0.7")] {
+        let goals = &[goal][..];
+        let work = |name, run| Work {
+            name,
+            goals,
+            cache,
+            run,
+        };
+        ways.compare(&work("find", &find));
+        ways.compare(&work("ls -l", &list));
+        ways.compare(&work("stat of 100,000", &stat));
+    }
+}
+
+/// Compares opening and reading small blobs.
+pub(crate) fn small(_: &Workshop) {
+    let workshop = workshop();
+    let (ways, names) = crowded(&workshop);
+    let read = |root: &Path| {
         each(&names[..SMALL], |name| {
-            assert!(!fs::read(root.join(name)).unwrap().is_empty())
+            assert!(!fs::read(root.join(name)).unwrap().is_empty());
         })
     };
-    let work = |name, goals, is_cold, run| Work {
-        name,
-        goals,
-        is_cold,
-        run,
-    };
-    for work in [
-        work(
-            "sequential 2 GiB, warm",
-            ["<= 1.1", "<= 1.6"],
-            false,
-            &sequential as &dyn Fn(&Path) -> Duration,
-        ),
-        work("random 4 KiB, warm", ["<= 1.2", "-"], false, &random),
-        work("4 readers, warm", ["<= 1.1", "<= 1.6"], false, &parallel),
-        work("find, warm", ["<= 1.0"; 2], false, &find),
-        work("ls -l, warm", ["<= 1.0"; 2], false, &list),
-        work("stat of 100k, warm", ["<= 1.0"; 2], false, &stat),
-        work("open and read 10k, warm", ["<= 4.5"; 2], false, &small),
-        work("sequential 2 GiB, cold", ["-", "-"], true, &sequential),
-        work("random 4 KiB, cold", ["-", "-"], true, &random),
-        work("4 readers, cold", ["-", "-"], true, &parallel),
-        work("find, cold", ["<= 0.7"; 2], true, &find),
-        work("ls -l, cold", ["<= 0.7"; 2], true, &list),
-        work("stat of 100k, cold", ["<= 0.7"; 2], true, &stat),
-        work("open and read 10k, cold", ["<= 4.5"; 2], true, &small),
-    ] {
-        compare(&work, &targets);
+    for cache in [Cache::Warm, Cache::Cold] {
+        ways.compare(&Work {
+            name: "open and read 10,000",
+            goals: &["<= 4.5"],
+            cache,
+            run: &read,
+        });
     }
-    hashing_speed(&workshop, &layout, &large);
+}
+
+fn workshop() -> Workshop {
+    Workshop::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))
+}
+
+/// Makes and mounts a layout of very many blobs; returns their paths below it too.
+fn crowded(workshop: &Workshop) -> (Ways, Vec<PathBuf>) {
+    let layout = workshop.image("trees", 1, 1 << 10);
+    let names = small_blobs(&layout.join("blobs/sha256"));
+    workshop.sign(&layout, "rsa");
+    let ours = vec![("signetfs", workshop.mount_at(&layout, "signetfs", &[]))];
+    (Ways::to(&layout, ours), names)
 }
 
 /// Puts very many small blobs into a folder, the first of 4 KiB each; returns their paths below the layout.
@@ -132,91 +171,79 @@ fn small_blobs(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the native directory first, then ours, then the peers that are installed.
-fn targets(layout: &Path, ours: [&Mount; 2]) -> Vec<Target> {
-    let target = |name, root: &Path, unmount: Option<&Path>| Target {
-        name,
-        root: root.to_owned(),
-        unmount: unmount.map(Path::to_owned),
-    };
-    let mut targets = vec![
-        target("native", layout, None),
-        target("passthrough", ours[0].path(), None),
-        target("checked", ours[1].path(), None),
-    ];
-    let mut peer = |name: &'static str, command: &mut Command| {
-        let point = layout.with_extension(name);
+impl Ways {
+    /// Mounts bindfs beside ours.
+    fn to(layout: &Path, ours: Vec<(&'static str, Mount)>) -> Self {
+        let point = layout.with_extension("bindfs");
         fs::create_dir(&point).unwrap();
-        let output = command.arg(&point).stdin(Stdio::null()).output();
-        match output {
-            Ok(output) if output.status.success() => {
-                targets.push(target(name, &point, Some(&point)));
+        let mut bindfs = Command::new("bindfs");
+        let bindfs = bindfs.arg("-r").arg(layout).arg(&point);
+        let bindfs = match bindfs.stdin(Stdio::null()).output() {
+            Ok(output) if output.status.success() => Some(Bindfs(point)),
+            other => {
+                println!("bindfs is left out: {other:?}");
+                None
             }
-            other => println!("{name} is left out: {other:?}"),
+        };
+        Self {
+            native: layout.to_owned(),
+            ours,
+            bindfs,
         }
-    };
-    peer("bindfs", Command::new("bindfs").arg("-r").arg(layout));
-    let tar = layout.with_extension("tar");
-    run(Command::new("tar")
-        .arg("-C")
-        .arg(layout)
-        .arg("-cf")
-        .arg(&tar)
-        .arg("."));
-    let tools = std::env::var_os("SIGNETFS_TOOLS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools"),
-        PathBuf::from,
-    );
-    peer(
-        "ratarmount",
-        Command::new(tools.join("venv/bin/ratarmount")).arg(tar),
-    );
-    targets
+    }
+
+    /// Does the work on each way in turn, and prints a line for each of ours: medians, medians of the pairwise ratios, and goals.
+    fn compare(&self, work: &Work<'_>) {
+        let mut roots = vec![self.native.as_path()];
+        roots.extend(self.ours.iter().map(|(_, mount)| mount.path()));
+        roots.extend(self.bindfs.iter().map(|bindfs| bindfs.0.as_path()));
+        let mut times = vec![Vec::new(); roots.len()];
+        if work.cache == Cache::Warm {
+            for root in &roots {
+                (work.run)(root);
+            }
+        }
+        let (rounds, word) = match work.cache {
+            Cache::Warm => (ROUNDS, "warm"),
+            Cache::Cold => (COLD_ROUNDS, "cold"),
+        };
+        for _ in 0..rounds {
+            for (root, times) in roots.iter().zip(&mut times) {
+                if work.cache == Cache::Cold {
+                    run(Command::new("sh").args(["-c", "sync; echo 3 > /proc/sys/vm/drop_caches"]));
+                }
+                times.push((work.run)(root));
+            }
+        }
+        for (position, ((name, _), goal)) in self.ours.iter().zip(work.goals).enumerate() {
+            let ours = &times[1 + position];
+            let bindfs = match &self.bindfs {
+                Some(_) => beside(ours, &times[roots.len() - 1], "bindfs", "<= 1.1"),
+                None => String::new(),
+            };
+            println!(
+                "{}, {word}: {name} {:.1} ms{}{bindfs}",
+                work.name,
+                milliseconds(median(ours.clone())),
+                beside(ours, &times[0], "native", goal),
+            );
+        }
+    }
 }
 
-/// Does the work on every target in turn, and prints medians, ratios to the first target, and goals.
-fn compare(work: &Work<'_>, targets: &[Target]) {
-    let rounds = if work.is_cold { COLD_ROUNDS } else { ROUNDS };
-    let mut times = vec![Vec::new(); targets.len()];
-    for round in 0..=rounds {
-        for (target, times) in targets.iter().zip(&mut times) {
-            if work.is_cold {
-                run(Command::new("sh").args(["-c", "sync; echo 3 > /proc/sys/vm/drop_caches"]));
-            }
-            let time = (work.run)(&target.root);
-            // The first round warms up.
-            if round > 0 {
-                times.push(time);
-            }
-        }
-    }
-    let bindfs = targets.iter().position(|target| target.name == "bindfs");
-    for (position, target) in targets.iter().enumerate() {
-        let ratio = |other: usize| {
-            let pairs = times[position].iter().zip(&times[other]);
-            let mut ratios: Vec<f64> = pairs
-                .map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64())
-                .collect();
-            ratios.sort_unstable_by(f64::total_cmp);
-            ratios[ratios.len() / 2]
-        };
-        let goal = match target.name {
-            "passthrough" => work.goals[0],
-            "checked" => work.goals[1],
-            _ => "-",
-        };
-        let beside = match (bindfs, goal != "-" || position == 1 || position == 2) {
-            (Some(bindfs), true) => format!(", to bindfs {:.2} (goal <= 1.1)", ratio(bindfs)),
-            _ => String::new(),
-        };
-        println!(
-            "{}: {} {:.1} ms, to native {:.2} (goal {goal}){beside}",
-            work.name,
-            target.name,
-            milliseconds(median(times[position].clone())),
-            ratio(0),
-        );
-    }
+/// Says how long another way took, and what the ratio of ours to it is.
+fn beside(ours: &[Duration], theirs: &[Duration], name: &str, goal: &str) -> String {
+    let pairs = ours.iter().zip(theirs);
+    let ratio = |(ours, theirs): (&Duration, &Duration)| ours.as_secs_f64() / theirs.as_secs_f64();
+    let mut ratios: Vec<f64> = pairs.map(ratio).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    format!(
+        "; {name} {:.1} ms, ratio {:.2} ({:.2} to {:.2}), goal {goal}",
+        milliseconds(median(theirs.to_vec())),
+        ratios[ratios.len() / 2],
+        ratios[0],
+        ratios[ratios.len() - 1],
+    )
 }
 
 /// Prints how fast a blob nobody has hashed yet is read with checked reads, in hashing speeds of one core.

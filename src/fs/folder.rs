@@ -1,23 +1,38 @@
 //! Reading folders: the names as they were at opening, each position an offset.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use super::handles::Handle;
 use super::names::POLICY_NAME;
 use super::open::{Data, Opened};
 use super::{Fs, FsError, Kind, Snapshot, Stat};
-use crate::tree::Node;
 use crate::tree::inode::{POLICY, ROOT};
+use crate::tree::{BlobNames, Node};
 
 /// Is one name of a folder.
-#[derive(Debug, Clone)]
-pub struct FolderEntry {
+#[derive(Debug, Clone, Copy)]
+pub struct FolderEntry<'n> {
     /// The inode number.
     pub inode: u64,
     /// The kind.
     pub kind: Kind,
     /// The name.
-    pub name: OsString,
+    pub name: &'n OsStr,
+}
+
+/// Is an open folder: the names of its opening. Those of blobs follow the others, and are made when they are read.
+#[derive(Debug)]
+pub(super) struct OpenFolder {
+    others: Vec<Listed>,
+    blobs: BlobNames,
+}
+
+/// Is a name that is held as one.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) inode: u64,
+    pub(super) kind: Kind,
+    pub(super) name: OsString,
 }
 
 impl Fs {
@@ -27,36 +42,35 @@ impl Fs {
     /// Returns an error where the inode is no folder.
     pub fn opendir(&self, snapshot: &Snapshot, inode: u64) -> Result<Opened, FsError> {
         let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;
-        let names = snapshot
-            .tree
-            .children(inode)
-            .ok_or(FsError::NotADirectory)?;
-        let dot = |name: &str, inode| FolderEntry {
+        let names = snapshot.tree.names(inode).ok_or(FsError::NotADirectory)?;
+        let dot = |name: &str, inode| Listed {
             inode,
             kind: Kind::Directory,
             name: OsString::from(name),
         };
-        let mut entries = vec![dot(".", inode), dot("..", entry.parent)];
-        let is_new = !names.iter().any(|(name, _)| *name == POLICY_NAME);
-        for (name, child) in names {
-            entries.push(FolderEntry {
-                inode: child,
-                kind: kind_of(snapshot, child),
-                name,
-            });
-        }
+        let mut others = vec![dot(".", inode), dot("..", entry.parent)];
+        let is_new = !names.others.iter().any(|(name, _)| *name == POLICY_NAME);
+        others.extend(names.others.into_iter().map(|(name, child)| Listed {
+            inode: child,
+            kind: kind_of(snapshot, child),
+            name,
+        }));
         if inode == ROOT {
             if is_new && self.drafts.visible_bytes().is_some() {
-                entries.push(FolderEntry {
+                others.push(Listed {
                     inode: POLICY,
                     kind: Kind::File,
                     name: OsString::from(POLICY_NAME),
                 });
             }
-            entries.extend(self.scratch.entries());
+            others.extend(self.scratch.entries());
         }
+        let folder = OpenFolder {
+            others,
+            blobs: names.blobs,
+        };
         Ok(Opened {
-            handle: self.handles.add(Handle::Folder(entries)),
+            handle: self.handles.add(Handle::Folder(folder)),
             data: Data::Folder,
         })
     }
@@ -69,18 +83,13 @@ impl Fs {
         &self,
         handle: u64,
         position: u64,
-        take: &mut dyn FnMut(&FolderEntry, u64) -> Room,
+        take: &mut dyn FnMut(&FolderEntry<'_>, u64) -> Room,
     ) -> Result<(), FsError> {
         let handle = self.handles.get(handle)?;
-        let Handle::Folder(entries) = &*handle else {
+        let Handle::Folder(folder) = &*handle else {
             return Err(FsError::NotADirectory);
         };
-        let skipped = usize::try_from(position).unwrap_or(usize::MAX);
-        for (entry, next) in entries.iter().zip(1_u64..).skip(skipped) {
-            if take(entry, next) == Room::Full {
-                break;
-            }
-        }
+        folder.read(position, take);
         Ok(())
     }
 
@@ -88,8 +97,31 @@ impl Fs {
     ///
     /// # Errors
     /// Returns an error where it is no longer there.
-    pub fn stat_listed(&self, snapshot: &Snapshot, entry: &FolderEntry) -> Result<Stat, FsError> {
+    pub fn stat_listed(
+        &self,
+        snapshot: &Snapshot,
+        entry: &FolderEntry<'_>,
+    ) -> Result<Stat, FsError> {
         self.getattr(snapshot, entry.inode, None)
+    }
+}
+
+impl OpenFolder {
+    fn read(&self, position: u64, take: &mut dyn FnMut(&FolderEntry<'_>, u64) -> Room) {
+        let skipped = usize::try_from(position).unwrap_or(usize::MAX);
+        let mut next = position;
+        let mut has_room = |inode, kind, name: &OsStr| {
+            next = next.saturating_add(1);
+            take(&FolderEntry { inode, kind, name }, next) == Room::Left
+        };
+        for listed in self.others.iter().skip(skipped) {
+            if !has_room(listed.inode, listed.kind, &listed.name) {
+                return;
+            }
+        }
+        let skipped = skipped.saturating_sub(self.others.len());
+        self.blobs
+            .each_from(skipped, |name, inode| has_room(inode, Kind::File, name));
     }
 }
 

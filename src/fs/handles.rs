@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::FsError;
 use super::content::ContentHandle;
 use super::draft::Draft;
-use super::folder::FolderEntry;
+use super::folder::OpenFolder;
 use super::scratch::ScratchFile;
 use super::sign_file::Target;
 use super::version::Version;
@@ -33,7 +33,7 @@ pub(super) enum Handle {
     /// A scratch file.
     Scratch(Arc<Mutex<ScratchFile>>),
     /// The names of a folder as they were when it was opened.
-    Folder(Vec<FolderEntry>),
+    Folder(OpenFolder),
 }
 
 /// Holds the open handles by number.

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex};
 
-use super::folder::FolderEntry;
+use super::folder::Listed;
 use super::names::{Kind, Lifetime, Stat};
 use super::workers::lock;
 use super::{Caller, FsError};
@@ -123,9 +123,9 @@ impl Scratches {
     }
 
     /// Lists the names.
-    pub(super) fn entries(&self) -> Vec<FolderEntry> {
+    pub(super) fn entries(&self) -> Vec<Listed> {
         let names = lock(&self.files);
-        let entry = |(name, file): (&OsString, &Arc<Mutex<ScratchFile>>)| FolderEntry {
+        let entry = |(name, file): (&OsString, &Arc<Mutex<ScratchFile>>)| Listed {
             inode: lock(file).inode,
             kind: Kind::File,
             name: name.clone(),

@@ -1,6 +1,7 @@
 //! Tests of the file system without a kernel: a layout in a folder, fixed keys, a clock that is set.
 
 mod control;
+mod folders;
 mod model;
 mod reading;
 mod refreshing;

@@ -261,7 +261,7 @@ impl Filesystem for Adapter {
         self.run(Place::Here, move |fs, _| {
             let read = fs.readdir(handle.0, offset, &mut |entry, next| {
                 let kind = convert::kind(entry.kind);
-                room(reply.add(INodeNo(entry.inode), next, kind, &entry.name))
+                room(reply.add(INodeNo(entry.inode), next, kind, entry.name))
             });
             match read {
                 Ok(()) => reply.ok(),
@@ -286,7 +286,7 @@ impl Filesystem for Adapter {
                 room(reply.add(
                     INodeNo(stat.inode),
                     next,
-                    &entry.name,
+                    entry.name,
                     &convert::lifetime(&stat),
                     &convert::attributes(&stat),
                     Generation(0),

@@ -265,17 +265,44 @@ impl Hasher {
     }
 }
 
+/// Bytes of the longest hex part of a digest that can be verified.
+pub const HEX_BYTES_MAX: usize = 128;
+
+/// The two lower-case hex digits of each byte.
+const HEX: [[u8; 2]; 256] = hex_of_bytes();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which would refuse to go past the end"
+)]
+const fn hex_of_bytes() -> [[u8; 2]; 256] {
+    let digits = *b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    table
+}
+
+/// Writes bytes as lower-case hex to the front of `text`, as many as have room there, and returns what it wrote.
+pub fn write_hex<'t>(bytes: &[u8], text: &'t mut [u8]) -> &'t [u8] {
+    let mut written = 0_usize;
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(HEX.get(usize::from(*byte)).unwrap_or(&[0; 2]));
+        written = written.saturating_add(2);
+    }
+    text.get(..written).unwrap_or_default()
+}
+
 /// Returns bytes as lower-case hex.
 #[must_use]
 pub fn encode_hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
     let mut hex = String::with_capacity(bytes.len().saturating_mul(2));
     for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.extend(DIGITS.get(usize::from(nibble)));
-        }
+        let pair = HEX.get(usize::from(*byte)).into_iter().flatten();
+        hex.extend(pair.map(|digit| char::from(*digit)));
     }
     hex
 }

@@ -4,9 +4,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::build::Owner;
+use super::names::BlobNames;
 use super::node::{Attributes, Entry, Node};
 use super::stored::blob_folder;
 use super::{inode, times};
@@ -19,14 +21,25 @@ pub(super) struct Shelf {
     /// The stored blobs, sorted by digest.
     blobs: Arc<Vec<StoredBlob>>,
     /// The folder of each algorithm's blobs.
-    homes: Vec<(Algorithm, u64)>,
+    homes: Vec<Home>,
     /// The inode number of each blob that is shown, and its position.
     blob_numbers: Vec<(u64, u32)>,
+    /// The inode number of each blob by position; 0 for one that is not shown.
+    numbers: Arc<Vec<u64>>,
     racks: Vec<Rack>,
     /// The rack of each folder of links.
     rack_of: HashMap<u64, u32>,
     /// The inode number of each link, and where it is.
     link_numbers: Vec<(u64, Place)>,
+}
+
+/// Is the folder of an algorithm's blobs.
+#[derive(Debug, Clone)]
+struct Home {
+    algorithm: Algorithm,
+    folder: u64,
+    /// The positions of the blobs.
+    range: Range<usize>,
 }
 
 /// Is where a link is: which rack, and which layer.
@@ -113,11 +126,10 @@ impl Shelf {
     /// Returns the inode number of a name in a folder.
     pub(super) fn child(&self, folder: u64, name: &OsStr) -> Option<u64> {
         let name = name.to_str()?;
-        if let Some((algorithm, _)) = self.homes.iter().find(|(_, home)| *home == folder) {
-            let digest = Digest::from_parts(*algorithm, name)?;
+        if let Some(home) = self.home(folder) {
+            let digest = Digest::from_parts(home.algorithm, name)?;
             let found = self.blobs.binary_search_by(|blob| blob.digest.cmp(&digest));
-            let position = u32::try_from(found.ok()?).ok()?;
-            return number_of(&self.blob_numbers, inode::of_digest(&digest), position);
+            return self.numbers.get(found.ok()?).copied();
         }
         let rack_number = *self.rack_of.get(&folder)?;
         let rack = self.rack(rack_number)?;
@@ -133,16 +145,22 @@ impl Shelf {
         number_of(&self.link_numbers, inode::of_path(path.as_bytes()), wanted)
     }
 
-    /// Returns the names in a folder, in no order, with their inode numbers.
-    pub(super) fn children(&self, folder: u64) -> Vec<(OsString, u64)> {
-        if let Some((algorithm, _)) = self.homes.iter().find(|(_, home)| *home == folder) {
-            let named = self.blob_numbers.iter().filter_map(|(number, position)| {
-                let blob = self.blobs.get(usize::try_from(*position).ok()?)?;
-                let is_here = blob.digest.algorithm() == Some(*algorithm);
-                is_here.then(|| (OsString::from(blob.digest.hex()), *number))
-            });
-            return named.collect();
-        }
+    /// Returns the blobs in a folder.
+    pub(super) fn blobs_in(&self, folder: u64) -> Option<BlobNames> {
+        let home = self.home(folder)?;
+        Some(BlobNames {
+            blobs: Arc::clone(&self.blobs),
+            numbers: Arc::clone(&self.numbers),
+            range: home.range.clone(),
+        })
+    }
+
+    fn home(&self, folder: u64) -> Option<&Home> {
+        self.homes.iter().find(|home| home.folder == folder)
+    }
+
+    /// Returns the names of the links in a folder, in no order, with their inode numbers.
+    pub(super) fn links_in(&self, folder: u64) -> Vec<(OsString, u64)> {
         let Some(rack_number) = self.rack_of.get(&folder) else {
             return Vec::new();
         };
@@ -189,9 +207,16 @@ impl Shelf {
         let wanted = shown().map(|(blob, position)| (inode::of_digest(&blob.digest), position));
         let taken = |number| taken(number) || self.has(number);
         self.blob_numbers = numbered(wanted.collect(), taken);
+        self.numbers = Arc::new(by_position(&self.blob_numbers, blobs.len()));
         let sizes = shown().map(|(blob, _)| blob.facts.size);
         let bytes = sizes.fold(0_u64, u64::saturating_add);
-        (self.blobs, self.homes) = (Arc::clone(blobs), homes);
+        let home = |(algorithm, folder)| Home {
+            algorithm,
+            folder,
+            range: range_of(blobs, algorithm),
+        };
+        self.homes = homes.into_iter().map(home).collect();
+        self.blobs = Arc::clone(blobs);
         bytes
     }
 
@@ -217,10 +242,11 @@ impl Shelf {
     fn blob(&self, number: u64, position: u32) -> Option<Entry> {
         let blob = self.blobs.get(usize::try_from(position).ok()?)?;
         let algorithm = blob.digest.algorithm();
-        let home = self.homes.iter().find(|(home, _)| Some(*home) == algorithm);
+        let mut homes = self.homes.iter();
+        let home = homes.find(|home| Some(home.algorithm) == algorithm);
         Some(Entry {
             inode: number,
-            parent: home?.1,
+            parent: home?.folder,
             node: Node::Blob(blob.digest.clone()),
             attributes: Attributes::of_file(&blob.facts),
         })
@@ -239,6 +265,26 @@ impl Shelf {
         let numbers = self.link_numbers.iter().copied();
         numbers.filter(move |(_, place)| place.rack == rack)
     }
+}
+
+/// Returns the positions of an algorithm's blobs; digests of one algorithm stand together.
+fn range_of(blobs: &[StoredBlob], algorithm: Algorithm) -> Range<usize> {
+    let is_of = |blob: &StoredBlob| blob.digest.algorithm() == Some(algorithm);
+    let first = blobs.iter().position(is_of).unwrap_or_default();
+    let last = blobs.iter().rposition(is_of);
+    first..last.map_or(first, |last| last.saturating_add(1))
+}
+
+/// Returns a table of numbers by position.
+fn by_position(numbers: &[(u64, u32)], count: usize) -> Vec<u64> {
+    let mut table = vec![0; count];
+    for (number, position) in numbers {
+        let place = usize::try_from(*position).ok();
+        if let Some(place) = place.and_then(|place| table.get_mut(place)) {
+            *place = *number;
+        }
+    }
+    table
 }
 
 /// Returns what an inode number stands for.

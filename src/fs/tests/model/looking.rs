@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::reference::{self, Expected};
 use super::*;
-use crate::fs::folder::Room;
+use crate::fs::folder::{FolderEntry, Room};
 
 /// Is what a walk over everything saw of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +24,17 @@ impl Pair {
         while let Some((path, folder)) = folders.pop() {
             let opened = fs.opendir(&snapshot, folder).unwrap();
             let mut entries = Vec::new();
-            let mut take = |entry: &crate::fs::folder::FolderEntry, _| {
-                entries.push(entry.clone());
+            let mut take = |entry: &FolderEntry<'_>, _| {
+                entries.push((entry.inode, entry.kind, entry.name.to_owned()));
                 Room::Left
             };
             fs.readdir(opened.handle, 0, &mut take).unwrap();
             fs.release(folder, opened.handle);
-            assert_eq!(entries[0].name, ".");
-            for entry in &entries[2..] {
-                let stat = fs.lookup(&snapshot, folder, &entry.name).unwrap();
+            assert_eq!(entries[0].2, ".");
+            for (inode, kind, name) in &entries[2..] {
+                let (inode, kind) = (*inode, *kind);
+                let entry = &FolderEntry { inode, kind, name };
+                let stat = fs.lookup(&snapshot, folder, entry.name).unwrap();
                 assert_eq!((stat.inode, stat.kind), (entry.inode, entry.kind));
                 // By its inode number, by the number of its version, and listed with its attributes, it is the same.
                 let told = |stat: Stat| (stat.inode, stat.kind, stat.attributes);
