@@ -14,6 +14,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use crate::sys::process::{effective_gid, effective_uid, raise_open_files};
+pub use crate::sys::send::send_file;
 pub use crate::sys::stat::{
     FileSystem, Kind, Stat, Time, file_clock, stat as stat_open, stat_path,
 };

@@ -100,7 +100,7 @@ impl FileRange {
     pub(super) fn send(mut self, socket: impl AsFd) -> io::Result<()> {
         while self.length > 0 {
             let (from, to) = (self.file.as_fd(), socket.as_fd());
-            let sent = match crate::sys::send::send_file(to, from, self.offset, self.length) {
+            let sent = match crate::files::send_file(to, from, self.offset, self.length) {
                 Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into())),
                 Ok(sent) => sent,
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => return Err(fail(error)),
