@@ -4,9 +4,12 @@
 //! send. Between the two, the place waits here. A place that no connection took is an error: what stands in the buffer is not the body.
 
 use std::cell::RefCell;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+
+use crate::files;
 
 /// Is bytes of an open file.
 #[derive(Debug, Clone)]
@@ -93,18 +96,24 @@ pub(super) fn fail(error: io::Error) -> io::Error {
 }
 
 impl FileRange {
-    /// Sends all of it.
+    /// Sends all of it. Where the file or a sandbox does not have the kernel send it, it is read and written.
     ///
     /// # Errors
     /// Returns the socket's error; one of the file is kept for the content too.
-    pub(super) fn send(mut self, socket: impl AsFd) -> io::Result<()> {
+    pub(super) fn send(mut self, mut socket: &TcpStream) -> io::Result<()> {
         while self.length > 0 {
             let (from, to) = (self.file.as_fd(), socket.as_fd());
-            let sent = match crate::files::send_file(to, from, self.offset, self.length) {
+            let sent = match files::send_file(to, from, self.offset, self.length) {
                 Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into())),
                 Ok(sent) => sent,
-                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Err(fail(error)),
-                Err(error) => return Err(error),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EIO) => return Err(fail(error)),
+                    Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM) => {
+                        let bytes = self.read().map_err(fail)?;
+                        return socket.write_all(&bytes);
+                    }
+                    _ => return Err(error),
+                },
             };
             self.length = self.length.saturating_sub(sent);
             self.offset = self
@@ -112,5 +121,44 @@ impl FileRange {
                 .saturating_add(u64::try_from(sent).unwrap_or(u64::MAX));
         }
         Ok(())
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length];
+        if files::read_at(self.file.as_fd(), &mut bytes, self.offset)? < self.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_the_kernel_does_not_send() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut there, _) = listener.accept().unwrap();
+        // From a file like this one the kernel sends nothing.
+        let path = "/proc/self/auxv";
+        let bytes = std::fs::read(path).unwrap();
+        let range = |offset, length| FileRange {
+            file: Arc::new(std::fs::File::open(path).unwrap().into()),
+            offset,
+            length,
+        };
+        let refused = files::send_file(socket.as_fd(), range(0, 1).file.as_fd(), 0, 1);
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        range(8, 16).send(&socket).unwrap();
+        let mut received = [0; 16];
+        there.read_exact(&mut received).unwrap();
+        assert_eq!(received, bytes[8..24]);
+        let error = range(0, bytes.len() + 1).send(&socket).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(HANDED.take().failure.unwrap().kind(), error.kind());
     }
 }

@@ -130,7 +130,7 @@ impl Transport for Plain {
                 let output = self.buffers.output().get(..amount).unwrap_or_default();
                 (&*self.stream).write_all(output)
             }
-            Some(range) if range.length == amount => range.send(&*self.stream),
+            Some(range) if range.length == amount => range.send(&self.stream),
             Some(_) => Err(io::Error::other(
                 "a body is sent otherwise than it was read",
             )),
