@@ -193,6 +193,14 @@ fn refused() -> Vec<Named> {
                 .end(),
         ),
         (
+            "a symlink with an empty target",
+            layout().pax("linkpath", b"").link("a", b'2', "t").end(),
+        ),
+        (
+            "a symlink with no target",
+            layout().link("a", b'2', "").end(),
+        ),
+        (
             "a hard link to the index by an absolute name",
             layout().link("a", b'1', "/index.json").end(),
         ),

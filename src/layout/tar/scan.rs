@@ -343,6 +343,9 @@ impl Scanner<'_> {
                 self.skip(size)?;
                 Content::File { offset, size }
             }
+            Type::SymLink if link.is_empty() => {
+                return Err(self.refuse("it is a symlink with an empty target"));
+            }
             Type::HardLink => Content::HardLink(link),
             Type::SymLink => Content::SymLink(link),
             Type::Folder => Content::Folder,
