@@ -224,7 +224,6 @@ fn exchange_failure(error: &ureq::Error) -> Failure {
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
-    has_proxy: bool,
     stall: Duration,
 }
 
@@ -245,7 +244,6 @@ impl Client {
                 origin: origin.to_string(),
             })?),
         };
-        let has_proxy = proxy.is_some();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -267,7 +265,6 @@ impl Client {
             .build();
         Ok(Self {
             agent: Agent::with_parts(config, Connections::default(), DefaultResolver::default()),
-            has_proxy,
             stall: options.stall,
         })
     }
@@ -294,18 +291,15 @@ impl Client {
             Body::Bytes(bytes) => self.run(url, builder.body(bytes)),
             Body::Stream { size, reader } => {
                 let builder = builder.header("content-length", size.to_string());
-                if url.origin.scheme == Scheme::Https || self.has_proxy {
+                if url.origin.scheme == Scheme::Https || self.agent.config().proxy().is_some() {
                     return self.run(url, builder.body(SendBody::from_reader(reader)));
                 }
                 let mut handing = Handing::new(reader);
                 let result = self.run(url, builder.body(SendBody::from_reader(&mut handing)));
-                match handing.finish() {
-                    true => result,
-                    false => result.and_then(|_| {
-                        let cause = io::Error::other("the last bytes were not sent");
-                        Err(failed(url, cause.into()))
-                    }),
-                }
+                let handed = handing.finish();
+                let response = result?;
+                handed.map_err(|error| failed(url, error.into()))?;
+                Ok(response)
             }
         }
     }

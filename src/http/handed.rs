@@ -51,28 +51,27 @@ pub(super) struct Handing<'a> {
 
 impl<'a> Handing<'a> {
     pub(super) fn new(content: &'a mut dyn Content) -> Self {
-        forget();
+        HANDED.set(Handed::default());
         Self { content }
     }
 
-    /// Ends handing over: an error of the file is told to the content. Returns whether every place was taken.
-    pub(super) fn finish(self) -> bool {
+    /// Ends handing over: an error of the file is told to the content.
+    ///
+    /// # Errors
+    /// Says that the last place was not taken.
+    pub(super) fn finish(self) -> io::Result<()> {
         let Handed { range, failure } = HANDED.take();
         if let Some(error) = failure {
             self.content.unreadable(error);
         }
-        range.is_none()
+        range.map_or(Ok(()), |_| Err(not_sent()))
     }
-}
-
-fn forget() {
-    HANDED.set(Handed::default());
 }
 
 impl Read for Handing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if HANDED.with_borrow(|handed| handed.range.is_some()) {
-            return Err(io::Error::other("the last bytes were not sent"));
+            return Err(not_sent());
         }
         let Some(range) = self.content.next_range(buffer.len())? else {
             return self.content.read(buffer);
@@ -81,6 +80,10 @@ impl Read for Handing<'_> {
         HANDED.with_borrow_mut(|handed| handed.range = Some(range));
         Ok(length)
     }
+}
+
+fn not_sent() -> io::Error {
+    io::Error::other("the last bytes were not sent")
 }
 
 /// Takes the place that was handed over last, if one was.

@@ -38,7 +38,8 @@ impl Connector<()> for Connections {
         Ok(Some(Box::new(Plain {
             stream,
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
-            limits: [None, None],
+            reading: None,
+            writing: None,
         })))
     }
 }
@@ -78,27 +79,33 @@ const SHARE_MIN: Duration = Duration::from_millis(10);
 struct Plain {
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
-    /// The time limits that the socket has for reading and writing.
-    limits: [Option<Duration>; 2],
+    /// The time limits that the socket has.
+    reading: Option<Duration>,
+    writing: Option<Duration>,
+}
+
+/// Sets a time limit of a socket where it is another than the `present` one.
+fn set_limit(
+    present: &mut Option<Duration>,
+    limit: Option<Duration>,
+    set: impl FnOnce(Option<Duration>) -> io::Result<()>,
+) -> io::Result<()> {
+    if *present != limit {
+        set(limit)?;
+        *present = limit;
+    }
+    Ok(())
 }
 
 impl Plain {
     fn limit_reading(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let [reading, _] = &mut self.limits;
-        if *reading != limit {
-            self.stream.set_read_timeout(limit)?;
-            *reading = limit;
-        }
-        Ok(())
+        let set = |limit| self.stream.set_read_timeout(limit);
+        set_limit(&mut self.reading, limit, set)
     }
 
     fn limit_writing(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let [_, writing] = &mut self.limits;
-        if *writing != limit {
-            self.stream.set_write_timeout(limit)?;
-            *writing = limit;
-        }
-        Ok(())
+        let set = |limit| self.stream.set_write_timeout(limit);
+        set_limit(&mut self.writing, limit, set)
     }
 }
 

@@ -299,12 +299,9 @@ pub fn write_hex<'t>(bytes: &[u8], text: &'t mut [u8]) -> &'t [u8] {
 /// Returns bytes as lower-case hex.
 #[must_use]
 pub fn encode_hex(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        let pair = HEX.get(usize::from(*byte)).into_iter().flatten();
-        hex.extend(pair.map(|digit| char::from(*digit)));
-    }
-    hex
+    let mut text = vec![0; bytes.len().saturating_mul(2)];
+    write_hex(bytes, &mut text);
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Returns exactly `N` bytes from lower-case hex.
