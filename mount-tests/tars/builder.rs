@@ -241,16 +241,6 @@ fn one_member(builder: Builder, name: &str, random: &mut Random) -> Builder {
             seal(&mut block);
             builder.block(&block).content(content)
         }
-        21 => {
-            let long = "n".repeat(254 + random.below(4));
-            builder.pax("path", long.as_bytes()).file("short", content)
-        }
-        22 => {
-            let target = "t/".repeat(random.below(1000));
-            builder
-                .pax("linkpath", target.as_bytes())
-                .link(name, b'2', "t")
-        }
         19 => {
             let mut block = header(name.as_bytes(), b'0', content.len() as u64);
             block[345..349].copy_from_slice(b"docs");
@@ -264,6 +254,16 @@ fn one_member(builder: Builder, name: &str, random: &mut Random) -> Builder {
             .pax("comment", b"x")
             .pax("path", b"y")
             .file(name, content),
+        21 => {
+            let long = "n".repeat(254 + random.below(4));
+            builder.pax("path", long.as_bytes()).file("short", content)
+        }
+        22 => {
+            let target = "t/".repeat(random.below(1000));
+            builder
+                .pax("linkpath", target.as_bytes())
+                .link(name, b'2', "t")
+        }
         _ => builder.block(&[0; 512]),
     }
 }
