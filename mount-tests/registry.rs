@@ -10,6 +10,8 @@ mod manifests;
 pub(crate) mod store;
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -145,6 +147,8 @@ pub(crate) enum What {
     Answer(u16, Vec<(&'static str, String)>, &'static str),
     /// The connection is cut after this share (in hundredths) of the body.
     Cut(usize),
+    /// When this share (in hundredths) of the body has arrived, a byte is written at the start of each file; then the rest is read.
+    Write(usize, Vec<PathBuf>, u8),
     /// The answer is cut after this share (in hundredths) of its body.
     CutReply(usize),
     /// The request is carried out and the connection cut instead of an answer.
@@ -380,7 +384,7 @@ fn serve(state: &State, stream: TcpStream) {
                 }
                 continue;
             }
-            Some(What::Cut(share)) => Some(*share),
+            Some(What::Cut(share) | What::Write(share, ..)) => Some(*share),
             _ => None,
         };
         let early = handlers::early(state, &head);
@@ -393,7 +397,14 @@ fn serve(state: &State, stream: TcpStream) {
                 (reply, whole)
             }
             None => {
-                let (bytes, whole) = wire.body(&head, share);
+                let (mut bytes, mut whole) = wire.body(&head, share);
+                if let Some(What::Write(_, paths, byte)) = &fault {
+                    for path in paths {
+                        let file = std::fs::File::options().write(true).open(path).unwrap();
+                        file.write_all_at(&[*byte], 0).unwrap();
+                    }
+                    whole = wire.rest(&head, &mut bytes);
+                }
                 let (reply, discoverable) = handlers::handle(state, &head, &bytes, whole);
                 logged.discoverable = discoverable;
                 (reply, whole)

@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod auth;
 pub mod blobs;
+pub mod body;
 pub mod call;
 pub mod challenge;
 pub mod credentials;

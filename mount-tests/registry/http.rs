@@ -175,6 +175,14 @@ impl Wire {
         (bytes, whole)
     }
 
+    /// Reads what is left of a body, or what arrives of it; returns whether all did.
+    pub(crate) fn rest(&mut self, head: &Head, bytes: &mut Vec<u8>) -> bool {
+        let left = head.length - bytes.len();
+        let mut limited = (&mut self.reader).take(left as u64);
+        let _ = limited.read_to_end(bytes);
+        bytes.len() == head.length
+    }
+
     /// Reads a body that nobody wants.
     pub(crate) fn skip_body(&mut self, head: &Head) {
         if !head.expects_continue() && !head.is_chunked {

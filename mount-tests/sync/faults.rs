@@ -1,6 +1,9 @@
 //! What registries do wrong, alone and for good: the push succeeds whole or fails honestly. The rows are in `matrix`.
 
+use std::path::PathBuf;
+
 use super::{Signed, assert_complete, assert_signed_when_tagged, signed, signed_with, sync};
+use crate::registry::store::Repository;
 use crate::registry::{Behaviour, DigestHeader, Fault, Registry, SubjectHeader, What};
 use crate::support::layouts;
 
@@ -57,6 +60,57 @@ fn resumes_where_a_body_broke_off() {
         "{log:?}"
     );
     assert_complete(&made, &registry, "app");
+}
+
+/// Makes an image whose layers are larger than what sockets hold of them.
+fn huge() -> (Signed, Vec<PathBuf>) {
+    let made = signed_with(|user| {
+        layouts::Layout::new(&user.path("hello")).image("v1", &"x".repeat(500_000))
+    });
+    let layout = made.user.path("hello");
+    let paths: Vec<PathBuf> = (made.image.layers.iter())
+        .map(|layer| layouts::blob_path(&layout, layer))
+        .collect();
+    for path in &paths {
+        assert!(std::fs::metadata(path).unwrap().len() > 45 << 20);
+    }
+    (made, paths)
+}
+
+#[test]
+fn sends_again_what_was_written_into_while_it_was_sent() {
+    let (made, paths) = huge();
+    let byte = std::fs::read(&paths[0]).unwrap()[0];
+    let registry = Registry::start(Behaviour::default());
+    let target = registry.at("app");
+    let write = |byte| {
+        once(
+            "PUT",
+            "/blobs/uploads",
+            What::Write(10, paths.clone(), byte),
+        )
+    };
+    let more = ["--jobs", "1", "--no-memory"];
+    registry.fault(write(byte));
+    let ran = sync(&made.user, "hello:v1", &target, &more);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_complete(&made, &registry, "app");
+    let log = registry.take_log();
+    let count = |method| (log.iter()).filter(|entry| entry.method == method).count();
+    // The session of which nobody knows what it holds is given up.
+    assert_eq!((count("DELETE"), count("PATCH")), (1, 0), "{log:?}");
+
+    // Other bytes, behind the place that was hashed and sent.
+    registry.heal();
+    registry.change("app", |repository| *repository = Repository::default());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    registry.fault(write(!byte));
+    let ran = sync(&made.user, "hello:v1", &target, &more);
+    assert_eq!(ran.code, 17, "{ran:?}");
+    assert!(registry.repository("app").tags.is_empty());
+    for (digest, bytes) in &registry.repository("app").blobs {
+        assert_eq!(&signetfs::oci::Digest::of(bytes).to_string(), digest);
+    }
 }
 
 #[test]

@@ -24,11 +24,12 @@ pub struct FileRange {
 
 /// Is what a body is read from.
 pub trait Content: Read {
-    /// Returns the next bytes as a place, at most `most` of them, and moves behind them; `None` where they must be read.
+    /// Returns the next bytes as a place, at most as many as `scratch` has, and moves behind them; `None` where they must be read.
+    /// What stands in `scratch` afterwards means nothing.
     ///
     /// # Errors
     /// Says why there is no more.
-    fn next_range(&mut self, most: usize) -> io::Result<Option<FileRange>>;
+    fn next_range(&mut self, scratch: &mut [u8]) -> io::Result<Option<FileRange>>;
 
     /// Takes note that the bytes at the last place could not be read.
     fn unreadable(&mut self, error: io::Error);
@@ -73,7 +74,7 @@ impl Read for Handing<'_> {
         if HANDED.with_borrow(|handed| handed.range.is_some()) {
             return Err(not_sent());
         }
-        let Some(range) = self.content.next_range(buffer.len())? else {
+        let Some(range) = self.content.next_range(buffer)? else {
             return self.content.read(buffer);
         };
         let length = range.length;

@@ -129,6 +129,17 @@ impl Blob {
         }
     }
 
+    /// Returns whether the file still has the identity that it had when it was opened. Bytes in memory always are as they were.
+    #[must_use]
+    pub fn is_as_opened(&self) -> bool {
+        match self {
+            Self::File { file, identity, .. } => {
+                files::stat_open(file.as_fd()).is_ok_and(|stat| Identity::from(&stat) == *identity)
+            }
+            Self::Bytes(_) => true,
+        }
+    }
+
     /// Reads at `offset` within the blob; short only at its end, or at the end of a file that was cut meanwhile.
     ///
     /// # Errors

@@ -25,6 +25,15 @@ pub enum Uploaded {
     Mounted,
 }
 
+/// Tells how a broken upload goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Where it broke off.
+    Resume,
+    /// From the start, in a new session.
+    Anew,
+}
+
 impl Registry {
     /// Returns whether the registry has a blob.
     ///
@@ -80,7 +89,9 @@ impl Registry {
                         break;
                     }
                     Outcome::Broken(error) => {
-                        self.give_up(upload, &session.location, &doing)?;
+                        if self.give_up(upload, &session.location, &doing)? == Then::Anew {
+                            break;
+                        }
                         attempt = attempt.saturating_add(1);
                         let Some(wait) = self.patience.wait(attempt, None) else {
                             self.cancel(&session.location);
@@ -102,16 +113,21 @@ impl Registry {
         }
     }
 
-    /// Returns the error where this side cut the body short.
+    /// Returns the error where this side cut the body short for good, else how to go on.
     fn give_up(
         &self,
         upload: &Upload<'_>,
         location: &Url,
         doing: &str,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Then, RegistryError> {
         let digest = upload.digest.clone();
         let error = match upload.take_failure() {
-            None => return Ok(()),
+            None => return Ok(Then::Resume),
+            Some(Failed::Changed) => {
+                // What the registry has of it may be other bytes than those that were hashed.
+                self.cancel(location);
+                return Ok(Then::Anew);
+            }
             Some(Failed::Corrupt) => RegistryError::Corrupt { digest },
             Some(Failed::Read(source)) => RegistryError::Read { digest, source },
             Some(Failed::Cancelled) => RegistryError::Cancelled {

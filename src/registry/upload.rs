@@ -1,18 +1,12 @@
-//! A blob on its way: read straight from its range, hashed while it is sent, the last bytes held back until the digest matches.
-//!
-//! A body cut short creates nothing (measured with every registry at hand), so a corrupt blob never comes to be.
+//! A blob on its way: what is known of it, over all the requests that it takes.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use super::call::Reopen;
-use crate::http::{Content, FileRange};
-use crate::layout::Blob;
+use super::body::Part;
+use crate::layout::{Blob, Timestamp};
 use crate::oci::{Digest, Hasher, Progress};
-
-/// Bytes that are held back until the digest of all is known.
-pub const HELD_BACK_BYTES: u64 = 64 << 10;
 
 /// Tells whether the bytes are known to have their digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +23,14 @@ pub struct Upload<'a> {
     pub digest: &'a Digest,
     /// Where its bytes are.
     pub blob: &'a Blob,
-    progress: &'a dyn Progress,
+    pub(super) progress: &'a dyn Progress,
     state: Mutex<State>,
     failure: Mutex<Option<Failed>>,
     held: AtomicBool,
+    /// Whether places of bytes were handed over that were only hashed here.
+    pub(super) handed: AtomicBool,
+    /// Whether the file was seen to change since.
+    changed: AtomicBool,
 }
 
 /// Says why a body was cut short by this side.
@@ -42,6 +40,8 @@ pub enum Failed {
     Corrupt,
     /// The bytes cannot be read.
     Read(io::Error),
+    /// The file was changed after its bytes were hashed, maybe before they were sent; the next body is read instead.
+    Changed,
     /// The work was given up.
     Cancelled,
 }
@@ -73,6 +73,8 @@ impl<'a> Upload<'a> {
             state: Mutex::new(state),
             failure: Mutex::default(),
             held: AtomicBool::new(false),
+            handed: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
         })
     }
 
@@ -138,9 +140,31 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Returns a hasher that holds everything before `start`, and remembers it for the next part.
-    fn hasher_at(&self, start: u64) -> io::Result<Option<Hasher>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns whether the place of bytes may be sent once they are hashed: any write to the file from now on would show.
+    pub(super) fn may_hand_hashed_places(&self) -> bool {
+        let Blob::File { identity, .. } = self.blob else {
+            return false;
+        };
+        !self.changed.load(Ordering::Relaxed)
+            && identity.changed.is_settled(Timestamp::now())
+            && self.blob.is_as_opened()
+    }
+
+    /// Takes note that the bytes have their digest.
+    pub(super) fn know(&self) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Known;
+        self.held.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps a hasher that holds everything before `offset`, for the part that begins there.
+    pub(super) fn remember(&self, offset: u64, hasher: &Hasher) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) =
+            State::Hashing(offset, Box::new(hasher.clone()));
+    }
+
+    /// Returns a hasher that holds everything before `start`; none where the bytes are known to have their digest.
+    pub(super) fn hasher_at(&self, start: u64) -> io::Result<Option<Hasher>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State::Hashing(offset, hasher) = &*state else {
             return Ok(None);
         };
@@ -151,15 +175,20 @@ impl<'a> Upload<'a> {
                 None => return Ok(None),
             },
         };
+        drop(state);
         self.hash_range(&mut hasher, from, start)?;
-        *state = State::Hashing(start, Box::new(hasher.clone()));
         Ok(Some(hasher))
     }
 
-    fn fail(&self, failed: Failed) -> io::Error {
+    pub(super) fn fail(&self, failed: Failed) -> io::Error {
         let kind = match &failed {
             Failed::Corrupt => io::ErrorKind::InvalidData,
             Failed::Read(error) => error.kind(),
+            Failed::Changed => {
+                self.changed.store(true, Ordering::Relaxed);
+                self.handed.store(false, Ordering::Relaxed);
+                io::ErrorKind::StaleNetworkFileHandle
+            }
             Failed::Cancelled => io::ErrorKind::Interrupted,
         };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
@@ -168,269 +197,5 @@ impl<'a> Upload<'a> {
             io::ErrorKind::Interrupted => io::ErrorKind::Other.into(),
             kind => kind.into(),
         }
-    }
-}
-
-/// Is a range of a blob as a body.
-pub struct Part<'a> {
-    upload: &'a Upload<'a>,
-    start: u64,
-    end: u64,
-}
-
-impl Reopen for Part<'_> {
-    fn size(&self) -> u64 {
-        self.end.saturating_sub(self.start)
-    }
-
-    fn open(&self) -> Box<dyn Content + '_> {
-        Box::new(Reader {
-            upload: self.upload,
-            position: self.start,
-            end: self.end,
-            stage: Stage::Unopened,
-        })
-    }
-}
-
-struct Reader<'a> {
-    upload: &'a Upload<'a>,
-    position: u64,
-    end: u64,
-    stage: Stage,
-}
-
-enum Stage {
-    Unopened,
-    Plain,
-    Hashing(Hasher),
-    /// The rest of the blob, its digest known to match, and where it begins.
-    Released(Vec<u8>, u64),
-}
-
-impl Read for Reader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.position >= self.end || buffer.is_empty() {
-            return Ok(0);
-        }
-        if self.upload.progress.cancelled() {
-            return Err(self.upload.fail(Failed::Cancelled));
-        }
-        let read = self
-            .begin()
-            .and_then(|()| self.advance(buffer))
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::InvalidData => self.upload.fail(Failed::Corrupt),
-                _ => self.upload.fail(Failed::Read(error)),
-            })?;
-        self.moved(read);
-        Ok(read)
-    }
-}
-
-impl Content for Reader<'_> {
-    /// Gives places where the bytes are known to have their digest and are a file's.
-    fn next_range(&mut self, most: usize) -> io::Result<Option<FileRange>> {
-        if self.position >= self.end || self.upload.progress.cancelled() {
-            return Ok(None);
-        }
-        self.begin()
-            .map_err(|error| self.upload.fail(Failed::Read(error)))?;
-        let (
-            Stage::Plain,
-            Blob::File {
-                file,
-                offset: start,
-                ..
-            },
-        ) = (&self.stage, self.upload.blob)
-        else {
-            return Ok(None);
-        };
-        let Some(offset) = start.checked_add(self.position) else {
-            return Ok(None);
-        };
-        let rest = self.end.saturating_sub(self.position);
-        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(most);
-        let file = Arc::clone(file);
-        self.moved(length);
-        Ok(Some(FileRange {
-            file,
-            offset,
-            length,
-        }))
-    }
-
-    fn unreadable(&mut self, error: io::Error) {
-        // What it returns would cut the connection, which is cut.
-        let _ = self.upload.fail(Failed::Read(error));
-    }
-}
-
-impl Reader<'_> {
-    fn begin(&mut self) -> io::Result<()> {
-        if matches!(self.stage, Stage::Unopened) {
-            self.stage = match self.upload.hasher_at(self.position)? {
-                None => Stage::Plain,
-                Some(hasher) => Stage::Hashing(hasher),
-            };
-        }
-        Ok(())
-    }
-
-    fn moved(&mut self, count: usize) {
-        let bytes = u64::try_from(count).unwrap_or(0);
-        self.position = self.position.saturating_add(bytes);
-        self.upload.progress.advance(bytes);
-    }
-
-    fn advance(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let hold_from = self.upload.size().saturating_sub(HELD_BACK_BYTES);
-        if matches!(self.stage, Stage::Hashing(_)) && self.position >= hold_from {
-            self.release()?;
-        }
-        let limit = match self.stage {
-            Stage::Hashing(_) => hold_from.min(self.end),
-            _ => self.end,
-        };
-        let wanted = usize::try_from(limit.saturating_sub(self.position))
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let window = buffer.get_mut(..wanted).unwrap_or_default();
-        match &mut self.stage {
-            Stage::Released(tail, start) => {
-                let skip =
-                    usize::try_from(self.position.saturating_sub(*start)).unwrap_or(usize::MAX);
-                let source = tail.get(skip..).unwrap_or_default();
-                let count = source.len().min(window.len());
-                for (to, from) in window.iter_mut().zip(source) {
-                    *to = *from;
-                }
-                nonzero(count)
-            }
-            Stage::Hashing(hasher) => {
-                let read = nonzero(self.upload.blob.read_at(window, self.position)?)?;
-                hasher.update(window.get(..read).unwrap_or_default());
-                Ok(read)
-            }
-            Stage::Unopened | Stage::Plain => {
-                nonzero(self.upload.blob.read_at(window, self.position)?)
-            }
-        }
-    }
-
-    /// Reads the rest of the blob and lets it go only if all of it has its digest.
-    fn release(&mut self) -> io::Result<()> {
-        let Stage::Hashing(hasher) = &mut self.stage else {
-            return Ok(());
-        };
-        let length = usize::try_from(self.upload.size().saturating_sub(self.position)).unwrap_or(0);
-        let mut tail = vec![0; length];
-        if self.upload.blob.read_at(&mut tail, self.position)? < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        hasher.update(&tail);
-        if hasher.clone().finish() != *self.upload.digest {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        *self
-            .upload
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = State::Known;
-        self.upload.held.store(true, Ordering::Relaxed);
-        self.stage = Stage::Released(tail, self.position);
-        Ok(())
-    }
-}
-
-fn nonzero(read: usize) -> io::Result<usize> {
-    match read {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        read => Ok(read),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::oci::NoProgress;
-
-    fn blob(length: usize) -> (Digest, Blob) {
-        let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
-        (Digest::of(&bytes), Blob::Bytes(Arc::from(bytes)))
-    }
-
-    fn read_all(upload: &Upload<'_>, start: u64, end: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        upload.part(start, end).open().read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    #[test]
-    fn sends_sound_blobs_whole() {
-        for length in [0, 1, 100, 65_536, 65_537, 300_000] {
-            let (digest, blob) = blob(length);
-            for trusted in [Trusted::Hashed, Trusted::Remembered] {
-                let upload = Upload::new(&digest, &blob, trusted, &NoProgress).unwrap();
-                let sent = read_all(&upload, 0, upload.size()).unwrap();
-                assert!(digest.matches(&sent), "{length}");
-            }
-        }
-    }
-
-    #[test]
-    fn never_lets_the_end_of_a_corrupt_blob_go() {
-        for length in [1_usize, 65_536, 300_000] {
-            let (_, blob) = blob(length);
-            let other = Digest::of(b"other");
-            let upload = Upload::new(&other, &blob, Trusted::Hashed, &NoProgress).unwrap();
-            let part = upload.part(0, upload.size());
-            let mut sent = Vec::new();
-            let result = part.open().read_to_end(&mut sent);
-            assert!(result.is_err());
-            assert!(
-                sent.len() <= length.saturating_sub(65_536),
-                "{length}: {}",
-                sent.len()
-            );
-            assert!(matches!(upload.take_failure(), Some(Failed::Corrupt)));
-        }
-    }
-
-    #[test]
-    fn parts_add_up_and_are_checked_as_a_whole() {
-        let (digest, blob) = blob(300_000);
-        let upload = Upload::new(&digest, &blob, Trusted::Hashed, &NoProgress).unwrap();
-        let mut sent = Vec::new();
-        for (start, end) in [
-            (0, 100_000),
-            (100_000, 200_000),
-            (200_000, 299_999),
-            (299_999, 300_000),
-        ] {
-            sent.extend(read_all(&upload, start, end).unwrap());
-        }
-        assert!(digest.matches(&sent));
-        // A part sent again after a lost answer.
-        assert_eq!(
-            read_all(&upload, 100_000, 200_000).unwrap(),
-            &sent[100_000..200_000]
-        );
-    }
-
-    #[test]
-    fn a_resumed_body_still_covers_the_part_sent_before() {
-        let (digest, blob) = blob(300_000);
-        let Blob::Bytes(bytes) = &blob else { panic!() };
-        let mut flipped = bytes.to_vec();
-        flipped[10] ^= 1;
-        let flipped = Blob::Bytes(Arc::from(flipped));
-        let upload = Upload::new(&digest, &flipped, Trusted::Hashed, &NoProgress).unwrap();
-        assert!(read_all(&upload, 200_000, 300_000).is_err());
-        let upload = Upload::new(&digest, &blob, Trusted::Hashed, &NoProgress).unwrap();
-        assert_eq!(read_all(&upload, 200_000, 300_000).unwrap().len(), 100_000);
     }
 }

@@ -44,8 +44,8 @@ impl Read for Stored {
 }
 
 impl Content for Stored {
-    fn next_range(&mut self, most: usize) -> io::Result<Option<FileRange>> {
-        let length = most.min(SIZE - self.position);
+    fn next_range(&mut self, scratch: &mut [u8]) -> io::Result<Option<FileRange>> {
+        let length = scratch.len().min(SIZE - self.position);
         let offset = u64::try_from("before".len() + self.position).unwrap();
         self.position += length;
         let file = Arc::clone(&self.file);
@@ -212,9 +212,9 @@ impl Read for Endless {
 }
 
 impl Content for Endless {
-    fn next_range(&mut self, most: usize) -> io::Result<Option<FileRange>> {
+    fn next_range(&mut self, scratch: &mut [u8]) -> io::Result<Option<FileRange>> {
         self.0.position = 0;
-        self.0.next_range(most)
+        self.0.next_range(scratch)
     }
 
     fn unreadable(&mut self, error: io::Error) {
