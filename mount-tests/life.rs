@@ -3,7 +3,7 @@
 //! What would change the machine (another /dev/fuse, fuse.conf or PATH) happens in a mount name space of the test's own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -424,6 +424,35 @@ fn counters_are_written_on_request_and_at_the_end() {
     drop(mount);
     until(|| counts().is_some());
     assert_eq!(counts().unwrap()["signatures"], 1);
+}
+
+#[test]
+fn a_large_blob_is_read_with_few_requests() {
+    let user = User::new();
+    let mut layout = layouts::Layout::new(&user.path("lay"));
+    let image = layout.image("v1", &"x".repeat(100_000));
+    let flags = ["--stats", "stats.json", "--reads", "checked"];
+    let Some(mount) = Mount::new(&user, "lay", "mnt", &flags) else {
+        return;
+    };
+    let device = fs::metadata(mount.path("")).unwrap().dev();
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let setting = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+    let present = fs::read_to_string(&setting).unwrap_or_default();
+    if fs::write(&setting, &present).is_err() {
+        eprintln!("skip: nobody may change {setting} here");
+        return;
+    }
+    let blob = layouts::blob_path(&user.path("mnt"), &image.layers[0]);
+    let size = fs::read(&blob).unwrap().len() as u64;
+    assert!(size > 10_000_000);
+    drop(mount);
+    until(|| user.path("stats.json").exists());
+    let stats = fs::read(user.path("stats.json")).unwrap();
+    let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
+    let reads = stats["reads"]["checked"].as_u64().unwrap();
+    // The kernel alone asks for 128 KiB at a time.
+    assert!(reads < size / (256 << 10), "{stats}");
 }
 
 #[test]

@@ -225,6 +225,7 @@ struct First {
 
 impl First {
     fn tell(self, ready: Ready) {
+        self.own.read_ahead();
         let verdict = match self.readiness {
             Readiness::Mounted => None,
             Readiness::Judged | Readiness::Verified => match self.wait(&ready) {
@@ -279,10 +280,24 @@ impl Own {
         Self { point, id }
     }
 
-    /// Returns whether this very mount is on top at its path.
-    fn is_on_top(&self) -> bool {
+    /// Returns this very mount where it is on top at its path.
+    fn top(&self) -> Option<mountinfo::Mounted> {
         let top = mountinfo::top_at(&self.point).ok().flatten();
-        self.id.is_some() && top.map(|top| top.id) == self.id
+        top.filter(|top| Some(top.id) == self.id)
+    }
+
+    fn is_on_top(&self) -> bool {
+        self.top().is_some()
+    }
+
+    /// Has the kernel read ahead further, once both have agreed on everything else: that sets it too.
+    fn read_ahead(&self) {
+        // The first request waits for that agreement.
+        if std::fs::metadata(&self.point).is_ok()
+            && let Some(top) = self.top()
+        {
+            attach::read_ahead(&top.device);
+        }
     }
 
     /// Unmounts what is left of a mount that the kernel disconnected.

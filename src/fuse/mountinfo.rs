@@ -15,6 +15,8 @@ pub struct Mounted {
     pub id: u64,
     /// The number of the mount it is mounted on.
     pub parent: u64,
+    /// The device of its file system, as `MAJOR:MINOR`.
+    pub device: String,
     /// Where it is.
     pub point: PathBuf,
     /// Its type.
@@ -71,7 +73,8 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse().ok();
     let id = number(words.next()?)?;
     let parent = number(words.next()?)?;
-    let point = words.nth(2)?;
+    let device = words.next()?;
+    let point = words.nth(1)?;
     let mut rest = words.skip_while(|word| *word != b"-").skip(1);
     let kind = rest.next()?;
     let source = rest.next()?;
@@ -83,6 +86,7 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     Some(Mounted {
         id,
         parent,
+        device: String::from_utf8_lossy(device).into_owned(),
         point: PathBuf::from(unescape(point)),
         kind: String::from_utf8_lossy(kind).into_owned(),
         source: unescape(source),
@@ -146,6 +150,7 @@ bad line
         assert_eq!(mounts.len(), 4);
         let top = top_of(&mounts, Path::new("/mnt/a")).unwrap();
         assert_eq!((top.id, top.is_ours()), (41, false));
+        assert_eq!(top.device, "0:36");
         assert!(top_of(&mounts, Path::new("/mnt")).is_none());
     }
 

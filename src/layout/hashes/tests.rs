@@ -86,6 +86,9 @@ fn verifies_every_size_and_algorithm_and_reads_it_checked() {
                 (CHUNK_LENGTH - 1, 2),
                 (CHUNK_LENGTH, CHUNK_LENGTH),
                 (2 * CHUNK_LENGTH, 2 * CHUNK_LENGTH),
+                (0, 2 * CHUNK_LENGTH),
+                (CHUNK_LENGTH, 5 * CHUNK_LENGTH),
+                (CHUNK_LENGTH - 5, 3 * CHUNK_LENGTH),
                 (size, 1),
                 (size + 5, 1),
             ] {
@@ -126,6 +129,18 @@ fn one_flipped_byte_is_found_by_hashing_and_by_checked_reads() {
         );
         let other = if start == 0 { CHUNK_LENGTH } else { 0 };
         assert!(verified.read_checked(other as u64, 10).is_ok());
+        for (from, size) in [(0, bytes.len()), (start, 1), (start, bytes.len())] {
+            let refused = verified.read_checked(from as u64, size);
+            assert!(
+                matches!(refused, Err(HashError::Changed { .. })),
+                "{position} from {from}"
+            );
+        }
+        let sound = [0, 1, 2, 3].map(|chunk| chunk * CHUNK_LENGTH);
+        for from in sound.into_iter().filter(|chunk| *chunk > start) {
+            let read = verified.read_checked(from as u64, bytes.len()).unwrap();
+            assert!(read == bytes[from..], "{position} from {from}");
+        }
         assert!(hashes.known(&descriptor, &blob).is_none());
         std::thread::sleep(Duration::from_millis(120));
         for _ in 0..2 {
