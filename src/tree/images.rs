@@ -251,7 +251,6 @@ impl Images<'_, '_> {
         };
         let rack = Rack {
             folder: layers.inode,
-            path: layers.path.as_str().into(),
             depth: layers.depth,
             document: Arc::clone(document),
             changed: self.changed,

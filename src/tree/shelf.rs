@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::build::Owner;
@@ -31,6 +31,8 @@ pub(super) struct Shelf {
     rack_of: HashMap<u64, u32>,
     /// The inode number of each link, and where it is.
     link_numbers: Vec<(u64, Place)>,
+    /// The positions in `link_numbers`, in the order of places.
+    link_order: Vec<u32>,
 }
 
 /// Is the folder of an algorithm's blobs.
@@ -54,8 +56,6 @@ struct Place {
 pub(super) struct Rack {
     /// The folder.
     pub(super) folder: u64,
-    /// Its path below the root.
-    pub(super) path: Box<str>,
     /// How many folders it is below the root.
     pub(super) depth: usize,
     /// The manifest.
@@ -137,12 +137,9 @@ impl Shelf {
         if rack.name(usize::try_from(layer).ok()?)? != name {
             return None;
         }
-        let wanted = Place {
-            rack: rack_number,
-            layer,
-        };
-        let path = format!("{}/{name}", rack.path);
-        number_of(&self.link_numbers, inode::of_path(path.as_bytes()), wanted)
+        let rack = rack_number;
+        let links = self.links_at(Place { rack, layer }..=Place { rack, layer });
+        links.map(|(number, _)| number).next()
     }
 
     /// Returns the blobs in a folder.
@@ -159,17 +156,24 @@ impl Shelf {
         self.homes.iter().find(|home| home.folder == folder)
     }
 
-    /// Returns the names of the links in a folder, in no order, with their inode numbers.
+    /// Returns the names of the links in a folder, with their inode numbers.
     pub(super) fn links_in(&self, folder: u64) -> Vec<(OsString, u64)> {
         let Some(rack_number) = self.rack_of.get(&folder) else {
             return Vec::new();
         };
-        let named = self.links_of(*rack_number).filter_map(|(number, place)| {
-            let name = self
-                .rack(*rack_number)?
-                .name(usize::try_from(place.layer).ok()?)?;
-            Some((OsString::from(name), number))
-        });
+        let Some(rack) = self.rack(*rack_number) else {
+            return Vec::new();
+        };
+        let place = |layer| Place {
+            rack: *rack_number,
+            layer,
+        };
+        let named = self
+            .links_at(place(0)..=place(u32::MAX))
+            .filter_map(|(number, place)| {
+                let name = rack.name(usize::try_from(place.layer).ok()?)?;
+                Some((OsString::from(name), number))
+            });
         named.collect()
     }
 
@@ -237,6 +241,7 @@ impl Shelf {
             wanted.extend(places);
         }
         self.link_numbers = numbered(wanted, taken);
+        self.link_order = order_of(&self.link_numbers);
     }
 
     fn blob(&self, number: u64, position: u32) -> Option<Entry> {
@@ -261,9 +266,17 @@ impl Shelf {
         self.racks.get(usize::try_from(number).ok()?)
     }
 
-    fn links_of(&self, rack: u32) -> impl Iterator<Item = (u64, Place)> {
-        let numbers = self.link_numbers.iter().copied();
-        numbers.filter(move |(_, place)| place.rack == rack)
+    /// Returns the links at some places.
+    fn links_at(&self, places: RangeInclusive<Place>) -> impl Iterator<Item = (u64, Place)> {
+        let link = |position: &u32| {
+            let position = usize::try_from(*position).ok()?;
+            self.link_numbers.get(position).copied()
+        };
+        let is_before = |position: &u32| link(position).is_some_and(|(_, at)| at < *places.start());
+        let first = self.link_order.partition_point(is_before);
+        let rest = self.link_order.get(first..).unwrap_or_default();
+        let links = rest.iter().map_while(link);
+        links.take_while(move |(_, place)| places.contains(place))
     }
 }
 
@@ -293,14 +306,13 @@ fn find<P: Copy>(numbers: &[(u64, P)], number: u64) -> Option<P> {
     numbers.get(found.ok()?).map(|(_, place)| *place)
 }
 
-/// Returns the inode number of a place: nearly always the wanted one.
-fn number_of<P: Copy + PartialEq>(numbers: &[(u64, P)], wanted: u64, place: P) -> Option<u64> {
-    if find(numbers, wanted) == Some(place) {
-        return Some(wanted);
-    }
-    let mut all = numbers.iter();
-    all.find(|(_, other)| *other == place)
-        .map(|(number, _)| *number)
+/// Returns the positions in a table, in the order of places.
+fn order_of<P: Copy + Ord>(numbers: &[(u64, P)]) -> Vec<u32> {
+    let mut placed: Vec<(P, u32)> = (numbers.iter().zip(0..))
+        .map(|((_, place), position)| (*place, position))
+        .collect();
+    placed.sort_unstable();
+    placed.into_iter().map(|(_, position)| position).collect()
 }
 
 /// Returns the numbers that places get, sorted: the wanted ones, in the order of places the next free one where that is taken.
@@ -332,10 +344,9 @@ mod tests {
 
     #[test]
     fn numbers_that_are_taken_are_stepped_over_in_the_order_of_places() {
-        let numbers = numbered(vec![(9, 2_u32), (5, 1), (5, 0)], |number| number == 6);
-        assert_eq!(numbers, [(5, 0), (7, 1), (9, 2)]);
-        assert_eq!(number_of(&numbers, 5, 1), Some(7));
-        assert_eq!(number_of(&numbers, 5, 0), Some(5));
+        let numbers = numbered(vec![(1, 2_u32), (5, 1), (5, 0)], |number| number == 6);
+        assert_eq!(numbers, [(1, 2), (5, 0), (7, 1)]);
+        assert_eq!(order_of(&numbers), [1, 2, 0]);
         assert_eq!(find(&numbers, 6), None);
     }
 }

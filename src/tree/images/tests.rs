@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -163,6 +163,33 @@ fn an_image_has_links_to_its_content_and_its_own_files() {
         panic!("not a control file");
     };
     assert_eq!(*signed, digest);
+}
+
+#[test]
+fn each_folder_of_layers_has_its_own_links() {
+    let mut made = Made::default();
+    for seed in ["one", "two", "three"] {
+        let image = made.image(seed, 12);
+        made.list(image, Some(seed));
+    }
+    let tree = made.tree();
+    let mut inodes = BTreeSet::new();
+    for seed in ["one", "two", "three"] {
+        let path = format!("images/{seed}/layers");
+        let hex = |layer| Digest::of(format!("{seed} {layer}").as_bytes()).hex();
+        let names: Vec<String> = (0..12)
+            .map(|layer| format!("{layer:02}-{}", hex(layer)))
+            .collect();
+        assert_eq!(below(&tree, &path), names);
+        for name in &names {
+            inodes.insert(child(&tree, &format!("{path}/{name}")).inode);
+        }
+        let folder = child(&tree, &path).inode;
+        for absent in [format!("12-{}", hex(11)), format!("01-{}", hex(2))] {
+            assert!(tree.child(folder, OsStr::new(&absent)).is_none());
+        }
+    }
+    assert_eq!(inodes.len(), 36);
 }
 
 #[test]
