@@ -14,7 +14,7 @@ fn verify(user: &User) -> (String, i32) {
     let script = "ulimit -v 2097152; exec timeout 120 \"$0\" verify ./layout";
     let output = user
         .program("bash")
-        .args(["-c", script, crate::support::PROGRAM])
+        .args(["-c", script, crate::support::own_program()])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

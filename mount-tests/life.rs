@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use signetfs::oci::media_type::IMAGE_MANIFEST;
 
 use crate::support::layouts::{self, Layout};
-use crate::support::{Mount, PROGRAM, Ran, User, fuse, tool};
+use crate::support::{Mount, Ran, User, fuse, own_program, tool};
 
 /// How long anything may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ fn other_user() -> Option<User> {
         return None;
     }
     let user = scene();
-    fs::copy(PROGRAM, user.path("signetfs")).unwrap();
+    fs::copy(own_program(), user.path("signetfs")).unwrap();
     let status = user
         .program("chown")
         .args(["-R", &format!("{UID}:{UID}"), "."])
@@ -348,7 +348,7 @@ fn a_terminal_sees_a_bar_that_goes_away() {
     }
     let user = scene();
     sparse(&user.path("big"), 1 << 30);
-    let line = format!("{PROGRAM} mount --no-memory big mnt");
+    let line = format!("{} mount --no-memory big mnt", own_program());
     let output = user
         .program("script")
         .args(["-qec", &line, "/dev/null"])

@@ -220,7 +220,7 @@ fn a_read_only_mount_without_an_overlay_names_the_flag() {
     let script = "mount --bind hello hello && mount -o remount,bind,ro hello || exit 9; \
         \"$0\" sign hello:v1; echo $?; \"$0\" sign --overlay new hello:v1 >out && \"$0\" verify --overlay new hello:v1";
     let mut command = scene.user.program("unshare");
-    command.args(["-rm", "sh", "-c", script, crate::support::PROGRAM]);
+    command.args(["-rm", "sh", "-c", script, crate::support::own_program()]);
     let ran = Ran::of(command.output().unwrap());
     if ran.code == 9 || ran.stderr.starts_with("unshare") {
         eprintln!("skip: no name spaces here: {ran:?}");
@@ -372,7 +372,12 @@ fn an_overlay_of_a_stranger_is_not_used() {
     }
     fs::set_permissions(user.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = user.program("setpriv");
-    command.args(["--reuid", "4712", "--clear-groups", crate::support::PROGRAM]);
+    command.args([
+        "--reuid",
+        "4712",
+        "--clear-groups",
+        crate::support::own_program(),
+    ]);
     command.args(["verify", "--no-memory", "hello.tar"]);
     // Another user reads what the archive's owner signed, and may not add to it.
     let ran = Ran::of(command.output().unwrap());

@@ -13,7 +13,7 @@ use signetfs::signing::{Children, Job, Repeat, Request, Signed, Threads, sign};
 
 use crate::support::faults::Faults;
 use crate::support::layouts::{self, Layout, blob_path, index};
-use crate::support::{PROGRAM, Ran, User, all_succeed, copy, files_below, rounds, tool};
+use crate::support::{Ran, User, all_succeed, copy, files_below, own_program, rounds, tool};
 
 #[test]
 fn adds_one_untagged_entry_of_notations_shape() {
@@ -274,7 +274,12 @@ fn signs_more_images_than_files_may_be_open() {
     }
     let script = "ulimit -n 320; exec \"$0\" sign many";
     let mut command = user.program("sh");
-    let signed = Ran::of(command.args(["-c", script, PROGRAM]).output().unwrap());
+    let signed = Ran::of(
+        command
+            .args(["-c", script, own_program()])
+            .output()
+            .unwrap(),
+    );
     assert_eq!(signed.code, 0, "{signed:?}");
     let entries = index(&layout.root)["manifests"].as_array().unwrap().len();
     assert_eq!(entries, 400);
@@ -410,7 +415,7 @@ fn verifying_and_listing_open_no_socket() {
                 .args(["-f", "-qq", "-o"])
                 .arg(&log)
                 .args(["-e", "trace=network"]);
-            let ran = Ran::of(command.arg(PROGRAM).args(arguments).output().unwrap());
+            let ran = Ran::of(command.arg(own_program()).args(arguments).output().unwrap());
             assert_eq!(ran.code, 0, "{ran:?}");
             let text = std::fs::read_to_string(&log).unwrap();
             let calls: Vec<&str> = text.lines().filter(|line| line.contains('(')).collect();
@@ -419,7 +424,7 @@ fn verifying_and_listing_open_no_socket() {
     }
     if let Some(unshare) = tool("unshare") {
         let mut command = user.program(unshare);
-        command.args(["-rn", PROGRAM, "verify", "hello"]);
+        command.args(["-rn", own_program(), "verify", "hello"]);
         let ran = Ran::of(command.output().unwrap());
         assert_eq!(ran.code, 0, "{ran:?}");
     }
@@ -441,7 +446,7 @@ fn a_key_is_in_no_core_dump() {
         .args(["-e", "trace=prctl,openat,openat2"]);
     let ran = Ran::of(
         command
-            .args([PROGRAM, "sign", "hello:v1"])
+            .args([own_program(), "sign", "hello:v1"])
             .output()
             .unwrap(),
     );

@@ -7,11 +7,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use signetfs::oci::Digest;
 
-/// The program under test, unless `SIGNETFS_TEST_PROGRAM` names a copy.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_signetfs");
+/// Returns the program under test: the copy that `SIGNETFS_TEST_PROGRAM` names, else the one that was built with the tests.
+pub(crate) fn own_program() -> &'static str {
+    static OWN: OnceLock<String> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let copy = std::env::var("SIGNETFS_TEST_PROGRAM");
+        copy.unwrap_or_else(|_| env!("CARGO_BIN_EXE_signetfs").to_owned())
+    })
+}
 
 /// Is a user of the program: an empty home that vanishes with the test, and an environment that holds nothing else.
 pub(crate) struct User {
@@ -66,8 +73,7 @@ impl User {
 
     /// Returns the program under test with arguments.
     pub(crate) fn signetfs(&self, arguments: &[&str]) -> Command {
-        let own = std::env::var_os("SIGNETFS_TEST_PROGRAM");
-        let mut command = self.program(own.unwrap_or_else(|| PROGRAM.into()));
+        let mut command = self.program(own_program());
         command.args(arguments);
         command
     }

@@ -134,7 +134,7 @@ fn nothing_holds_the_output_of_the_command() {
     let Some(scene) = Scene::new() else { return };
     fs::create_dir(scene.user.path("mnt")).unwrap();
     // A pipe ends when every writer closed it; the mount goes on.
-    let program = crate::support::PROGRAM;
+    let program = crate::support::own_program();
     let ran = scene.shell(
         &format!("x=$({program} mount lay mnt 2>&1); echo \"[$x]\"; head -1 mnt/verify-status"),
         0,

@@ -10,7 +10,7 @@ use signetfs::sys::mount::extended_attribute;
 
 use super::{Scene, errno, names, policy, until};
 use crate::support::layouts::{self, Image, Layout, blob_path, index};
-use crate::support::{PROGRAM, states_below};
+use crate::support::{own_program, states_below};
 
 const EIO: i32 = 5;
 const EACCES: i32 = 13;
@@ -144,10 +144,11 @@ fn a_read_only_layout_is_judged_and_not_signed() {
     let Some(scene) = Scene::new() else { return };
     scene.configure();
     fs::create_dir(scene.user.path("mnt")).unwrap();
+    let program = own_program();
     let line = format!(
-        "mount --bind lay lay && mount -o remount,ro,bind lay && {PROGRAM} mount lay mnt || exit 9
+        "mount --bind lay lay && mount -o remount,ro,bind lay && {program} mount lay mnt || exit 9
         head -n 1 mnt/verify-status; touch mnt/sign; echo $?; head -n 1 mnt/verify-status
-        {PROGRAM} umount mnt || exit 8
+        {program} umount mnt || exit 8
         # As with any FUSE file system, what served the mount ends a moment later.
         for i in $(seq 100); do umount -q lay && exit 0; sleep 0.1; done; exit 7"
     );

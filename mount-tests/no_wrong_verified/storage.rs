@@ -9,7 +9,7 @@ use signetfs::report::Verdict;
 use super::content::Mapping;
 use super::{settle, signed, skip, status, tamper, verdict};
 use crate::support::layouts::blob_path;
-use crate::support::{PROGRAM, User, copy, tool};
+use crate::support::{User, copy, own_program, tool};
 
 /// The uid of nobody in particular.
 const NOBODY: u32 = 65534;
@@ -213,7 +213,7 @@ fn without_the_right_to_leases_nothing_is_remembered() {
     let home = user.path("");
     assert!(run("chmod", &["-R", "a+rX", home.to_str().unwrap()]));
     let program = user.path("program");
-    std::fs::copy(PROGRAM, &program).unwrap();
+    std::fs::copy(own_program(), &program).unwrap();
     settle();
     let as_nobody = || {
         let mut command = user.program(&setpriv);

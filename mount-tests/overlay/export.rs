@@ -246,7 +246,7 @@ fn an_export_never_goes_where_it_would_harm() {
     assert_eq!(State::of(&user.path("hello.tar")), before);
     // A terminal gets no archive.
     let mut command = user.program("script");
-    let line = format!("{} export hello.tar -", crate::support::PROGRAM);
+    let line = format!("{} export hello.tar -", crate::support::own_program());
     command.args(["-qec", &line, "/dev/null"]);
     let ran = Ran::of(command.output().unwrap());
     assert_eq!(ran.code, 2, "{ran:?}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{PROGRAM, Ran, User, tool};
+use super::{Ran, User, own_program, tool};
 
 /// The system calls that touch files, by the names that the kernel of any architecture may know them by.
 const CALLS: [&str; 21] = [
@@ -60,7 +60,7 @@ impl Faults<'_> {
                 let inject = format!("inject={call}:{fault}:when={when}");
                 let mut command = self.user.program(&strace);
                 command.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
-                command.arg(PROGRAM).args(self.arguments);
+                command.arg(own_program()).args(self.arguments);
                 let ran = Ran::of(command.output().unwrap());
                 (self.check)(&ran, &format!("{fault} at {call} {when}"));
             }
@@ -76,7 +76,7 @@ impl Faults<'_> {
             .args(["-f", "-qq", "-o"])
             .arg(&log)
             .args(["-e", &trace]);
-        command.arg(PROGRAM).args(self.arguments);
+        command.arg(own_program()).args(self.arguments);
         let ran = Ran::of(command.output().unwrap());
         assert_eq!(ran.code, 0, "{ran:?}");
         let text = std::fs::read_to_string(log).unwrap();

@@ -237,7 +237,7 @@ fn only_the_rest_of_standard_input_is_read() {
     let script = "(head -c 5 > /dev/null; exec \"$0\" list -) < hello.tar";
     let output = user
         .program("bash")
-        .args(["-c", script, crate::support::PROGRAM])
+        .args(["-c", script, crate::support::own_program()])
         .output();
     let ran = Ran::of(output.unwrap());
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -258,7 +258,7 @@ fn a_full_disk_ends_the_unpacking_with_its_own_exit_code() {
     let script = "mount -t tmpfs -o size=1m none small && TMPDIR=small \"$0\" list hello.tar.gz; code=$?; ls -A small; exit $code";
     let output = user
         .program("unshare")
-        .args(["-rm", "bash", "-c", script, crate::support::PROGRAM])
+        .args(["-rm", "bash", "-c", script, crate::support::own_program()])
         .output()
         .unwrap();
     let ran = Ran::of(output);

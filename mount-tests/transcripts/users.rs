@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use crate::support::{PROGRAM, Ran, User, fuse, tool};
+use crate::support::{Ran, User, fuse, own_program, tool};
 
 /// The modules that run again; the tests that need to be root stay out where the user is another.
 const MODULES: [&str; 2] = ["transcripts::", "backup::"];
@@ -49,7 +49,7 @@ fn everything_is_the_same_for_a_user_who_is_not_root() {
     // What is built lies in a folder that only root may look into, perhaps.
     let user = User::new();
     std::fs::copy(std::env::current_exe().unwrap(), user.path("tests")).unwrap();
-    std::fs::copy(PROGRAM, user.path("signetfs")).unwrap();
+    std::fs::copy(own_program(), user.path("signetfs")).unwrap();
     std::fs::create_dir_all(user.path("tools/bin")).unwrap();
     if let Some(oras) = tool("oras") {
         std::fs::copy(oras, user.path("tools/bin/oras")).unwrap();
