@@ -1,8 +1,12 @@
 //! What a mount did, counted: for `--stats` and for tests, which assert counters instead of times.
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Fs;
+use crate::files::replace::new_file_mode;
+use crate::files::{FileError, NewFile, replace_path};
 
 /// Counts while the mount lives.
 #[derive(Debug, Default)]
@@ -86,8 +90,62 @@ impl Counts {
         });
         format!("{value:#}\n")
     }
+
+    /// Writes them to a file: whoever looks for it finds none, the old one or the whole new one. What is no regular file (a
+    /// terminal, a fifo) is written into.
+    ///
+    /// # Errors
+    /// Returns what the system calls return.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let text = self.to_json();
+        match std::fs::symlink_metadata(path) {
+            Ok(facts) if !facts.is_file() => return std::fs::write(path, text),
+            Ok(_) | Err(_) => {}
+        }
+        let new = NewFile {
+            mode: new_file_mode(),
+            owner: None,
+        };
+        match replace_path(path, text.as_bytes(), &new) {
+            Ok(_) => Ok(()),
+            Err(FileError::Io { source, .. }) => Err(source),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
 }
 
 fn add(counter: &AtomicU64, count: usize) {
     counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const COUNTS: Counts = Counts {
+        bytes_hashed: 7,
+        opens_passthrough: 0,
+        opens_checked: 0,
+        reads_checked: 0,
+        bytes_checked: 0,
+        signatures: 0,
+        fsyncs: 0,
+    };
+
+    #[test]
+    fn counts_are_never_seen_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stats");
+        fs::write(&path, "old").unwrap();
+        // Another name of the old file shows whether it was written into.
+        fs::hard_link(&path, folder.path().join("before")).unwrap();
+        COUNTS.write(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), COUNTS.to_json());
+        let before = fs::read_to_string(folder.path().join("before"));
+        assert_eq!(before.unwrap(), "old");
+        COUNTS.write(Path::new("/dev/null")).unwrap();
+        assert!(COUNTS.write(&folder.path().join("nowhere/stats")).is_err());
+    }
 }

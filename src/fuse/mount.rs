@@ -267,7 +267,7 @@ impl First {
     /// Writes the counters where they are asked for.
     fn report(&self) {
         let Some(path) = &self.stats else { return };
-        if let Err(error) = std::fs::write(path, self.fs.counts().to_json()) {
+        if let Err(error) = self.fs.counts().write(path) {
             log::error!("writing {}: {error}", path.display());
         }
     }
