@@ -20,6 +20,7 @@ use crate::fuse::background::{Entered, Waited, enter};
 use crate::fuse::mount::{Access, Busy, MountError, Mounting, Readiness, run as serve, unmount};
 use crate::layout::{Hashes, Memory};
 use crate::settings::StampTaker;
+use crate::sys::process::Bond;
 
 /// Flags of `mount`.
 #[derive(Debug, Clone, clap::Args)]
@@ -113,7 +114,9 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         Entered::Serving(ready) => ready,
     };
     crate::sys::process::share_memory_between_threads();
+    ready.bind(Bond::Ends).map_err(|error| failure(&error))?;
     let parts = parts(arguments, checked, global)?;
+    ready.bind(Bond::GoesOn).map_err(|error| failure(&error))?;
     let mounting = Mounting {
         mount_point: arguments.mount_point.clone(),
         access: match (arguments.allow_other, arguments.allow_root) {

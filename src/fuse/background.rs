@@ -12,6 +12,7 @@ use std::process::{Child, Command};
 use super::mount::MountError;
 use crate::report::Verdict;
 use crate::sys::mount;
+use crate::sys::process::{Bond, bind_to_parent};
 
 /// Carries the number of the descriptor on which the serving process tells that it is ready.
 const READY: &str = "SIGNETFS_READY_FD";
@@ -135,6 +136,24 @@ impl Ready {
         match read {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => restored.is_err(),
             _ => true,
+        }
+    }
+
+    /// Makes this process end with the one that waits, or go on again without it.
+    ///
+    /// For the time in which nothing is mounted yet: an archive from a pipe may be read for as long as its writer likes.
+    ///
+    /// # Errors
+    /// Returns what prctl(2) returns, and an error where nobody waits any more.
+    pub fn bind(&self, bond: Bond) -> Result<(), MountError> {
+        if self.is_awaited() {
+            bind_to_parent(bond).map_err(failed("watching the waiting process"))?;
+        }
+        match self.is_abandoned() {
+            true => Err(failed("watching the waiting process")(
+                io::ErrorKind::BrokenPipe.into(),
+            )),
+            false => Ok(()),
         }
     }
 

@@ -41,6 +41,28 @@ pub fn ignore_sigio() {
     });
 }
 
+/// Tells what becomes of this process when the one that started it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bond {
+    /// It is killed.
+    Ends,
+    /// Nothing.
+    GoesOn,
+}
+
+/// Sets what becomes of this process when the one that started it ends; that one may have ended before.
+///
+/// # Errors
+/// Returns what prctl(2) returns.
+pub fn bind_to_parent(bond: Bond) -> io::Result<()> {
+    let signal = match bond {
+        Bond::Ends => libc::SIGKILL,
+        Bond::GoesOn => 0,
+    };
+    // SAFETY: it takes numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(|_| ())
+}
+
 /// Raises the number of files that may be open to the hard limit, and returns it.
 ///
 /// # Errors
