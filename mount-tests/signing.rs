@@ -355,6 +355,7 @@ fn at_every_call_of_sign(fault: &str) {
     let faults = Faults {
         user: &user,
         arguments: &["sign", "--jobs", "1", "--no-memory", "hello:v1"],
+        environment: &[],
         prepare: &|| {
             let layout = user.path("hello");
             let _ = std::fs::remove_dir_all(&layout);

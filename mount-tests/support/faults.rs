@@ -34,6 +34,8 @@ const CALLS: [&str; 21] = [
 pub(crate) struct Faults<'a> {
     pub(crate) user: &'a User,
     pub(crate) arguments: &'a [&'a str],
+    /// More of its environment.
+    pub(crate) environment: &'a [(&'a str, &'a str)],
     /// Makes the state before the command.
     pub(crate) prepare: &'a dyn Fn(),
     /// Checks the state after it.
@@ -44,12 +46,24 @@ impl Faults<'_> {
     /// Runs the command once for each occurrence of each call, with `fault` injected there.
     #[track_caller]
     pub(crate) fn at_every_call(&self, fault: &str) {
+        self.at_each(fault, "rename");
+    }
+
+    /// The same for a command that only reads the layout, and writes temporary files.
+    #[track_caller]
+    pub(crate) fn at_every_call_of_a_reader(&self, fault: &str) {
+        self.at_each(fault, "write");
+    }
+
+    /// Runs the command so; one call that it makes for sure shows that calls are seen at all.
+    #[track_caller]
+    fn at_each(&self, fault: &str, sure: &str) {
         let Some(strace) = tool("strace") else {
             return;
         };
         let counts = self.count_calls(&strace);
         assert!(
-            counts.iter().any(|(call, _)| call.starts_with("rename")),
+            counts.iter().any(|(call, _)| call.starts_with(sure)),
             "{counts:?}"
         );
         for (call, count) in counts {
@@ -61,6 +75,7 @@ impl Faults<'_> {
                 let mut command = self.user.program(&strace);
                 command.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
                 command.arg(own_program()).args(self.arguments);
+                command.envs(self.environment.iter().copied());
                 let ran = Ran::of(command.output().unwrap());
                 (self.check)(&ran, &format!("{fault} at {call} {when}"));
             }
@@ -77,6 +92,7 @@ impl Faults<'_> {
             .arg(&log)
             .args(["-e", &trace]);
         command.arg(own_program()).args(self.arguments);
+        command.envs(self.environment.iter().copied());
         let ran = Ran::of(command.output().unwrap());
         assert_eq!(ran.code, 0, "{ran:?}");
         let text = std::fs::read_to_string(log).unwrap();

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use signetfs::oci::Digest;
 
+use crate::support::faults::Faults;
 use crate::support::layouts::{Layout, buildx};
 use crate::support::{Mount, Ran, User, files_below, fuse, tool};
 
@@ -274,6 +275,90 @@ fn a_full_disk_ends_the_unpacking_with_its_own_exit_code() {
     );
     assert!(ran.stderr.contains("TMPDIR"), "{ran:?}");
     assert_eq!(ran.stdout, "", "something stays in the folder");
+}
+
+#[test]
+fn a_kill_or_a_full_disk_while_a_tar_is_unpacked_leaves_nothing() {
+    for fault in ["signal=KILL", "error=ENOSPC"] {
+        let user = User::new();
+        if archives(&user).is_none() {
+            return;
+        }
+        let spool = user.path("spool");
+        fs::create_dir(&spool).unwrap();
+        let check = |_: &Ran, place: &str| {
+            let left = files_below(&spool);
+            assert!(left.is_empty(), "{place}: {left:?}");
+        };
+        let faults = Faults {
+            user: &user,
+            arguments: &["fsck", "hello.gz"],
+            environment: &[("TMPDIR", "spool")],
+            prepare: &|| {},
+            check: &check,
+        };
+        faults.at_every_call_of_a_reader(fault);
+    }
+}
+
+/// Writes into a pipe until nobody reads it any more, and returns whether that came to be.
+fn nobody_reads(pipe: &mut impl Write) -> bool {
+    let waiting = std::time::Instant::now();
+    while waiting.elapsed().as_secs() < 20 {
+        match pipe.write_all(&[0; 4096]) {
+            Ok(()) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            Err(error) => return error.kind() == std::io::ErrorKind::BrokenPipe,
+        }
+    }
+    false
+}
+
+#[test]
+fn a_kill_while_standard_input_is_read_leaves_nothing() {
+    let user = User::new();
+    if archives(&user).is_none() {
+        return;
+    }
+    for folder in ["spool", "mnt"] {
+        fs::create_dir(user.path(folder)).unwrap();
+    }
+    let empty = || fs::read_dir(user.path("spool")).unwrap().count() == 0;
+    let tar = fs::read(user.path("hello.tar")).unwrap();
+    let scope = ["--scope", "local/hello"];
+    for arguments in [&["verify", "-"][..], &["fsck", "-"], &["mount", "-", "mnt"]] {
+        let is_mount = arguments[0] == "mount";
+        if is_mount && !fuse() {
+            continue;
+        }
+        let flags = if arguments[0] == "fsck" {
+            &[][..]
+        } else {
+            &scope
+        };
+        let mut child = user
+            .signetfs(&[arguments, flags].concat())
+            .env("TMPDIR", "spool")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // More than a pipe holds, so that a part of it was read.
+        for _ in 0..40 {
+            stdin.write_all(&tar[..4096]).unwrap();
+        }
+        assert!(child.try_wait().unwrap().is_none(), "{arguments:?}");
+        assert!(empty(), "{arguments:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(nobody_reads(&mut stdin), "{arguments:?} is still read");
+        assert!(empty(), "{arguments:?}");
+        if is_mount {
+            let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+            assert!(!mounts.contains(user.path("mnt").to_str().unwrap()));
+        }
+    }
 }
 
 #[test]

@@ -15,10 +15,13 @@ use super::sync::mounted;
 use super::terminal;
 use crate::audit::{self, Survey};
 use crate::export::{ExportError, Exported, Job, export};
-use crate::files::replace::new_file_mode;
+use crate::files::replace::{new_file_mode, remove_own_leftovers};
 use crate::files::{FileError, Folder, NewFile, Temporary};
 use crate::layout::{Hashes, Memory};
 use crate::report::Verdict;
+
+/// In a folder with more entries nothing is looked for.
+const LEFTOVERS_MAX: usize = 100_000;
 
 /// Flags of `export`.
 #[derive(Debug, Clone, clap::Args)]
@@ -200,6 +203,8 @@ fn to_file(job: &Job<'_>, output: &Path) -> Result<Exported, Failure> {
         ));
     };
     let folder = Folder::open(folder_of(output)).map_err(failed)?;
+    // A kill between the first name of an archive and its last leaves all of it. Not worth an error, whatever keeps it there.
+    let _ = remove_own_leftovers(&folder, LEFTOVERS_MAX);
     let mut file = File(Temporary::unnamed(&folder).map_err(failed)?);
     let exported = export(job, &mut file, &Bar::new()).map_err(|error| failure(&error))?;
     let mut file = file.0;

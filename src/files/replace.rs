@@ -49,6 +49,8 @@ enum Place {
 
 /// How many random names are tried.
 const NAMES_MAX: u32 = 16;
+/// How many digits a random name has.
+const RANDOM_DIGITS: usize = 16;
 
 impl<'a> Temporary<'a> {
     /// Writes `bytes` to a new file in `folder`. Its lock tells others that it is in use.
@@ -76,17 +78,18 @@ impl<'a> Temporary<'a> {
     /// # Errors
     /// Returns what the system calls return; nothing is left behind.
     pub fn unnamed(folder: &'a Folder) -> Result<Self, FileError> {
-        let place = Path::new(".");
-        match open_beneath(folder.as_fd(), place, Purpose::Unnamed, Mounts::Cross) {
-            // Without /proc it could not get a name later.
-            Ok(file) if Path::new("/proc/self/fd").exists() => Ok(Self {
-                folder,
-                name: PathBuf::from("an unnamed file"),
-                file: file.into(),
-                place: Place::Nowhere,
-            }),
-            Ok(_) | Err(_) => Self::make(folder),
-        }
+        let Some(file) = open_unnamed(folder) else {
+            return Self::make(folder);
+        };
+        let name = PathBuf::from("an unnamed file");
+        // Before it has its first name: nobody is to take it for abandoned then.
+        try_lock(file.as_fd()).map_err(FileError::io("locking", &name))?;
+        Ok(Self {
+            folder,
+            name,
+            file,
+            place: Place::Nowhere,
+        })
     }
 
     /// Adds bytes at the end.
@@ -134,9 +137,13 @@ impl<'a> Temporary<'a> {
                         file: file.into(),
                         place: Place::Temporary,
                     };
-                    try_lock(temporary.file.as_fd())
+                    let is_locked = try_lock(temporary.file.as_fd())
                         .map_err(FileError::io("locking", &temporary.name))?;
-                    return Ok(temporary);
+                    // Whoever looks for leftovers may have come between, and have removed it.
+                    if (is_locked && is_named(&temporary.file)) || attempts >= NAMES_MAX {
+                        return Ok(temporary);
+                    }
+                    attempts += 1;
                 }
                 Err(error)
                     if error.kind() == io::ErrorKind::AlreadyExists && attempts < NAMES_MAX =>
@@ -183,7 +190,19 @@ impl Drop for Temporary<'_> {
     }
 }
 
-fn random_name() -> Result<PathBuf, FileError> {
+/// Opens a new file that has no name and can get one later; nothing where the system cannot do that.
+pub(super) fn open_unnamed(folder: &Folder) -> Option<File> {
+    let place = Path::new(".");
+    let file = open_beneath(folder.as_fd(), place, Purpose::Unnamed, Mounts::Cross).ok()?;
+    // Without /proc there would be no way back to it.
+    Path::new("/proc/self/fd").exists().then(|| file.into())
+}
+
+fn is_named(file: &File) -> bool {
+    stat(file.as_fd()).is_ok_and(|stat| stat.links > 0)
+}
+
+pub(super) fn random_name() -> Result<PathBuf, FileError> {
     let random = getrandom::u64()
         .map_err(|error| io::Error::other(error.to_string()))
         .map_err(FileError::io("naming a temporary file in", "."))?;
@@ -238,6 +257,35 @@ pub fn remove_if_abandoned(folder: &Folder, name: &OsStr) -> bool {
     name.as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
         && is_abandoned(folder, name)
         && folder.remove(Path::new(name)).is_ok()
+}
+
+/// Removes what killed processes left of files like this one in a folder that holds other things too; returns how many.
+///
+/// Only names that are ours to the letter, of this user, and that nobody holds.
+///
+/// # Errors
+/// Returns what listing the folder returns; a file that cannot be removed is left.
+pub fn remove_own_leftovers(folder: &Folder, entries_max: usize) -> Result<usize, FileError> {
+    let names = folder.names(entries_max)?.unwrap_or_default();
+    let is_own = |name: &OsStr| {
+        is_random_name(name)
+            && folder
+                .stat_at(Path::new(name))
+                .is_ok_and(|stat| stat.is_some_and(|stat| stat.uid == effective_uid()))
+    };
+    Ok(names
+        .iter()
+        .filter(|name| is_own(name) && remove_if_abandoned(folder, name))
+        .count())
+}
+
+/// Returns whether a name is one of [`random_name`].
+fn is_random_name(name: &OsStr) -> bool {
+    let rest = name.as_bytes().strip_prefix(TEMPORARY_PREFIX.as_bytes());
+    rest.is_some_and(|rest| {
+        let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        rest.len() == RANDOM_DIGITS && rest.iter().all(is_hex)
+    })
 }
 
 fn is_abandoned(folder: &Folder, name: &OsStr) -> bool {
@@ -309,6 +357,28 @@ mod tests {
         assert_eq!(remove_leftovers(&folder, 100).unwrap(), 1);
         alive.rename(&folder, Path::new("alive")).unwrap();
         assert!(temporary.path().join("alive").exists());
+    }
+
+    #[test]
+    fn removes_only_its_own_names_where_others_have_files() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        let left = random_name().unwrap();
+        fs::write(temporary.path().join(&left), "").unwrap();
+        let others = [".signetfs-notes", ".signetfs-0123456789abcdeF", "x"];
+        for name in others {
+            fs::write(temporary.path().join(name), "").unwrap();
+        }
+        let alive = Temporary::write(&folder, b"x", &NEW).unwrap();
+        let mut named = Temporary::unnamed(&folder).unwrap();
+        named.append(b"x").unwrap();
+        // As `rename` does, up to the moment before its last call.
+        name_open(named.file.as_fd(), folder.as_fd(), &random_name().unwrap()).unwrap();
+        assert_eq!(remove_own_leftovers(&folder, 100).unwrap(), 1);
+        assert!(!temporary.path().join(left).exists());
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 5);
+        drop(alive);
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 4);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use super::replace::TEMPORARY_PREFIX;
+use super::replace::{open_unnamed, random_name};
 use super::{FileError, Folder, OpenFile};
 use crate::sys::open::{Mounts, Purpose, open_beneath};
 use crate::sys::stat::stat;
@@ -31,37 +31,40 @@ pub struct Unnamed {
 }
 
 impl Unnamed {
-    /// Makes a file in a folder. It loses its name before the first byte is written, so a kill leaves at most an empty file.
-    ///
-    /// `O_TMPFILE` would do without a name, but not without a descriptor for writing, and some file systems lack it.
+    /// Makes a file in a folder. A kill leaves nothing; at most an empty file where the file system makes none without a name.
     ///
     /// # Errors
     /// Returns what the system calls return.
     pub fn new(folder: &Path) -> io::Result<Self> {
-        let plain = |error: FileError| match error {
-            FileError::Io { source, .. } => source,
-            other => io::Error::other(other.to_string()),
-        };
         let folder = Folder::open(folder).map_err(plain)?;
-        let mut attempts = 0;
-        let (name, writer) = loop {
-            let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-            let name = PathBuf::from(format!("{TEMPORARY_PREFIX}{random:016x}"));
-            let purpose = Purpose::New { mode: 0o600 };
-            match open_beneath(folder.as_fd(), &name, purpose, Mounts::Cross) {
-                Ok(file) => break (name, File::from(file)),
-                Err(error)
-                    if error.kind() == io::ErrorKind::AlreadyExists && attempts < NAMES_MAX =>
-                {
-                    attempts += 1;
-                }
-                Err(error) => return Err(error),
+        if let Some(writer) = open_unnamed(&folder) {
+            // A lease is granted only where nobody can write: the reader gets a descriptor of its own.
+            let again = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+            if let Ok(reader) = File::open(&again) {
+                let reader = OpenFile::new(reader.into(), &again).map_err(plain)?;
+                return Self::of(writer, reader);
             }
-        };
-        // A lease is granted only where nobody can write: the reader gets a descriptor of its own.
+        }
+        let mut attempts = 0;
+        loop {
+            match Self::unlinked(&folder) {
+                Err(error) if is_taken(&error) && attempts < NAMES_MAX => attempts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Makes a file that loses its name before the first byte is written.
+    fn unlinked(folder: &Folder) -> io::Result<Self> {
+        let name = random_name().map_err(plain)?;
+        let purpose = Purpose::New { mode: 0o600 };
+        let writer = open_beneath(folder.as_fd(), &name, purpose, Mounts::Cross)?;
         let reader = folder.file(&name).map_err(plain);
         folder.remove(&name).map_err(plain)?;
-        let reader = reader?.ok_or(io::ErrorKind::NotFound)?;
+        Self::of(writer.into(), reader?.ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    fn of(writer: File, reader: OpenFile) -> io::Result<Self> {
         let made = stat(writer.as_fd())?;
         if (made.device, made.inode) != (reader.stat.device, reader.stat.inode) {
             return Err(io::Error::other(
@@ -89,6 +92,21 @@ impl Unnamed {
     }
 }
 
+/// Returns whether the name was there before, or was taken away at once by who looks for leftovers.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
+    )
+}
+
+fn plain(error: FileError) -> io::Error {
+    match error {
+        FileError::Io { source, .. } => source,
+        other => io::Error::other(other.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -98,14 +116,19 @@ mod tests {
     #[test]
     fn leaves_no_name_and_no_writer_behind() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = Unnamed::new(folder.path()).unwrap();
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        file.append(b"some ").unwrap();
-        file.append(b"bytes").unwrap();
-        let file = file.finish(Path::new("x")).unwrap();
-        assert_eq!(file.stat.links, 0);
-        assert_eq!(file.read_bounded(100).unwrap(), b"some bytes");
-        assert!(write(file.file.as_fd()).is_err());
+        let open = Folder::open(folder.path()).unwrap();
+        for mut file in [
+            Unnamed::new(folder.path()).unwrap(),
+            Unnamed::unlinked(&open).unwrap(),
+        ] {
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+            file.append(b"some ").unwrap();
+            file.append(b"bytes").unwrap();
+            let file = file.finish(Path::new("x")).unwrap();
+            assert_eq!(file.stat.links, 0);
+            assert_eq!(file.read_bounded(100).unwrap(), b"some bytes");
+            assert!(write(file.file.as_fd()).is_err());
+        }
     }
 
     fn write(file: std::os::fd::BorrowedFd<'_>) -> io::Result<usize> {
