@@ -26,7 +26,7 @@ pub use envelopes::Envelopes;
 use crate::layout::{Hashes, IndexBytes, Listing, Source, SourceError};
 use crate::notary::{Anchors, Policy, PolicyError};
 use crate::oci::{Digest, Graph, Progress, Scope, UnixTime};
-use crate::report::{PolicyId, Report, ScopeOrigin};
+use crate::report::{PolicyId, Problem, Report, ScopeOrigin};
 
 /// Is what is trusted: a policy and the stores it names.
 #[derive(Debug, Clone)]
@@ -135,6 +135,12 @@ pub enum AuditError {
 /// Returns an error where the layout cannot be read at all; a broken index is a survey with `invalid`.
 pub fn survey(source: &dyn Source, _hashes: &Hashes) -> Result<Survey, AuditError> {
     reading::survey(source)
+}
+
+/// Returns what is wrong with a layout as a whole, whoever signed; reads no blob and no signature.
+#[must_use]
+pub fn layout_problems(survey: &Survey, source: &dyn Source) -> Vec<Problem> {
+    court::layout_problems((survey, source), &court::closures(survey, &[]))
 }
 
 /// Judges a survey.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::signatures::earlier;
 use super::standing::{Standing, policy_problems};
 use super::{Asked, AuditError, Content, Survey, children, coverage, docker, images, selection};
-use crate::layout::Hashes;
+use crate::layout::{Hashes, Source};
 use crate::notary::{Certificate, ChainCache};
 use crate::oci::limits::GRAPH_DESCRIPTORS_MAX;
 use crate::oci::{Closure, Digest, Image, Progress, UnixTime};
@@ -68,7 +68,10 @@ pub(super) fn report(
     }
     let selected = selection::select(court.survey, &court.asked.images)?;
     let closures = closures(court.survey, &selected);
-    problems.extend(layout_problems(court, &closures));
+    problems.extend(layout_problems(
+        (court.survey, court.asked.source),
+        &closures,
+    ));
     let (images, valid_until) = images::judge(court, hashes, progress, (&selected, &closures));
     let (children, children_until) = children::judge(court, &images, &closures);
     let mut report = assemble(court, hashes, images, problems);
@@ -81,7 +84,7 @@ pub(super) fn report(
 }
 
 /// Returns the closure of every image of the layout and of those selected, each root once.
-fn closures(survey: &Survey, selected: &[Image]) -> Closures {
+pub(super) fn closures(survey: &Survey, selected: &[Image]) -> Closures {
     let mut closures = Closures::new();
     let mut room = GRAPH_DESCRIPTORS_MAX;
     for image in selected.iter().chain(&survey.graph.images) {
@@ -92,9 +95,13 @@ fn closures(survey: &Survey, selected: &[Image]) -> Closures {
     closures
 }
 
-fn layout_problems(court: &Court<'_>, closures: &Closures) -> Vec<Problem> {
-    let mut problems = docker::disagreements(court.survey, court.asked.source, closures);
-    if court.survey.graph.limit {
+/// Returns what is wrong with the layout as a whole, whoever signed.
+pub(super) fn layout_problems(
+    (survey, source): (&Survey, &dyn Source),
+    closures: &Closures,
+) -> Vec<Problem> {
+    let mut problems = docker::disagreements(survey, source, closures);
+    if survey.graph.limit {
         problems.push(Problem {
             verdict: Verdict::Limit,
             file: Some("index.json".to_owned()),

@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::bar;
 use super::finding::Finding;
-use crate::audit::{Asked, Content, PolicyState, Selection, Survey, Trust, judge_survey};
-use crate::layout::{Hashes, Source};
-use crate::notary::Anchors;
-use crate::oci::limits::SIGNATURES_MAX;
-use crate::report::{PolicyId, PolicyOrigin, ScopeOrigin, Verdict};
+use crate::audit::{self, Survey};
+use crate::layout::Source;
+use crate::report::Verdict;
 
 /// Checks the structure.
-pub(super) fn check(survey: &Survey, source: &dyn Source, hashes: &Hashes) -> Vec<Finding> {
+pub(super) fn check(survey: &Survey, source: &dyn Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(problem) = &survey.invalid {
         let path = match problem.starts_with("oci-layout") {
@@ -31,7 +28,7 @@ pub(super) fn check(survey: &Survey, source: &dyn Source, hashes: &Hashes) -> Ve
         );
     }
     tags(survey, &mut findings);
-    disagreements(survey, source, hashes, &mut findings);
+    disagreements(survey, source, &mut findings);
     for path in &survey.listing.leftovers {
         findings.push(Finding::note("leftover", shown(path), leftover(path)));
     }
@@ -96,43 +93,11 @@ fn tags(survey: &Survey, findings: &mut Vec<Finding>) {
 }
 
 /// Finds where a docker archive's index in the same folder tells another story.
-fn disagreements(
-    survey: &Survey,
-    source: &dyn Source,
-    hashes: &Hashes,
-    findings: &mut Vec<Finding>,
-) {
+fn disagreements(survey: &Survey, source: &dyn Source, findings: &mut Vec<Finding>) {
     if survey.invalid.is_some() {
         return;
     }
-    // Who signed is not the question here, so nothing is trusted.
-    let trust = Trust {
-        policy: PolicyState::None,
-        id: PolicyId {
-            origin: PolicyOrigin::None,
-            path: None,
-            sha256: None,
-            shadowed: false,
-        },
-        anchors: Anchors::default(),
-    };
-    let asked = Asked {
-        source,
-        trust: &trust,
-        scope: None,
-        scope_origin: ScopeOrigin::Name,
-        images: Selection::All,
-        content: Content::Manifests,
-        max_signatures: SIGNATURES_MAX,
-        metadata: &BTreeMap::new(),
-    };
-    let Ok(report) = judge_survey(survey, &asked, hashes, crate::clock::now(), &bar()) else {
-        return;
-    };
-    for problem in report.problems {
-        if !matches!(problem.verdict, Verdict::Ambiguous | Verdict::Limit) {
-            continue;
-        }
+    for problem in audit::layout_problems(survey, source) {
         let path = problem.file.unwrap_or_else(|| "index.json".to_owned());
         findings.push(
             Finding::wrong("layout", problem.verdict, path, problem.problem).advised(problem.hint),
