@@ -52,16 +52,25 @@ pub(super) fn disagreements(
     source: &dyn Source,
     closures: &Closures,
 ) -> Vec<Problem> {
-    let mut problems = old_form(survey, source);
+    let manifest = read(source, "manifest.json");
+    let mut problems = match manifest {
+        None => old_form(survey),
+        Some(_) => Vec::new(),
+    };
     let mut known = None;
-    for (name, check) in [
+    for (name, document, check) in [
         (
             "manifest.json",
+            manifest,
             check_manifest as fn(&Known<'_>, &Value) -> Vec<String>,
         ),
-        ("repositories", check_repositories),
+        (
+            "repositories",
+            read(source, "repositories"),
+            check_repositories,
+        ),
     ] {
-        let Some(document) = read(source, name) else {
+        let Some(document) = document else {
             continue;
         };
         let found = match document {
@@ -85,10 +94,7 @@ pub(super) fn disagreements(
 
 /// Returns the images of an archive of the old form: where it has no manifest.json, docker loads every folder `ID` with `ID/json` and
 /// `ID/layer.tar`, which have nothing to do with index.json.
-fn old_form(survey: &Survey, source: &dyn Source) -> Vec<Problem> {
-    if !matches!(source.file(Path::new("manifest.json")), Ok(None)) {
-        return Vec::new();
-    }
+fn old_form(survey: &Survey) -> Vec<Problem> {
     let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
     for extra in &survey.listing.extras {
         let parts = extra.path.to_str().and_then(|path| path.split_once('/'));

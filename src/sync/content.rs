@@ -9,7 +9,6 @@ use super::push::{Push, Tally};
 use crate::layout::Blob;
 use crate::oci::{Descriptor, Digest, Progress};
 use crate::registry::blobs::Uploaded;
-use crate::registry::manifests::Put;
 use crate::registry::{RegistryError, Trusted, Upload};
 
 impl Weighed for &PlannedManifest {
@@ -209,14 +208,7 @@ fn put(
     progress: &Stoppable<'_>,
 ) -> Result<(), SyncError> {
     let name = manifest.digest.to_string();
-    let put = Put {
-        name: &name,
-        media_type: &manifest.media_type,
-        bytes: &manifest.bytes,
-        digest: &manifest.digest,
-        replaces: None,
-        tags: &[],
-    };
+    let put = manifest.put(&name);
     match push.registry.put_manifest(&put) {
         Err(RegistryError::Refused { status, answer, .. }) if is_part_missing(status, &answer) => {
             let parts = push

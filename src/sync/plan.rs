@@ -10,6 +10,7 @@ use crate::oci::limits::GRAPH_NODES_MAX;
 use crate::oci::media_type::{IMAGE_INDEX, IMAGE_MANIFEST};
 use crate::oci::{Descriptor, Digest, Document, Graph};
 use crate::registry::fallback::Entry;
+use crate::registry::manifests::Put;
 
 /// Depth of manifests that name each other as children or subjects.
 const ORDER_DEPTH_MAX: usize = 64;
@@ -36,6 +37,21 @@ pub struct PlannedManifest {
     pub round: usize,
     /// The blobs it lists itself.
     pub blobs: Vec<Digest>,
+}
+
+impl PlannedManifest {
+    /// Returns how it is put under a name of its own: a tag or its digest.
+    #[must_use]
+    pub fn put<'a>(&'a self, name: &'a str) -> Put<'a> {
+        Put {
+            name,
+            media_type: &self.media_type,
+            bytes: &self.bytes,
+            digest: &self.digest,
+            replaces: None,
+            tags: &[],
+        }
+    }
 }
 
 /// Is everything that a push consists of.

@@ -92,13 +92,10 @@ fn set_along(push: &Push<'_>, pending: &[&Before]) -> Vec<String> {
             .collect();
         let manifest = manifest(push, digest).filter(|_| tags.len() > 1);
         let Some(manifest) = manifest else { continue };
+        let name = digest.to_string();
         let put = Put {
-            name: &digest.to_string(),
-            media_type: &manifest.media_type,
-            bytes: &manifest.bytes,
-            digest,
-            replaces: None,
             tags: &tags,
+            ..manifest.put(&name)
         };
         if let Ok(accepted) = push.registry.put_manifest(&put) {
             set.extend(accepted.tags);
@@ -120,15 +117,7 @@ fn put(push: &Push<'_>, tag: &Before) -> Result<(), SyncError> {
             None,
         ));
     };
-    let put = Put {
-        name: &tag.tag,
-        media_type: &manifest.media_type,
-        bytes: &manifest.bytes,
-        digest: &manifest.digest,
-        replaces: None,
-        tags: &[],
-    };
-    match push.registry.put_manifest(&put) {
+    match push.registry.put_manifest(&manifest.put(&tag.tag)) {
         Ok(_) => Ok(()),
         Err(error @ (RegistryError::Refused { .. } | RegistryError::Denied { .. }))
             if tag.named.is_some() =>
