@@ -9,7 +9,7 @@ use serde_json::json;
 use super::answer::{Answer, Failure, Form};
 use super::exit::Exit;
 use super::flags::Global;
-use super::layouts::{self, Kind, Layout};
+use super::layouts::{self, Kind};
 use super::progress::Bar;
 use super::sync::mounted;
 use super::terminal;
@@ -56,13 +56,8 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         ));
     }
     let typed = Path::new(&reference.path);
-    let mounted = mounted::look(typed)?;
-    let path = mounted.as_ref().map_or(typed, |mounted| &mounted.path);
-    let own = mounted
-        .as_ref()
-        .and_then(|mounted| mounted.overlay.as_deref());
-    let overlay = arguments.overlay.as_deref().or(own);
-    let layout = Layout::open_with(&path.to_string_lossy(), overlay)?;
+    let mounted::Behind { layout, path, .. } =
+        mounted::open(&reference.path, arguments.overlay.as_deref())?;
     let survey = audit::survey(layout.source(), &Hashes::new(Memory::None))?;
     let index = match (&survey.index, &survey.invalid) {
         (Some(index), None) => index,
@@ -77,7 +72,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let exported = match is_stream {
         true => to_stdout(&job)?,
         false => {
-            let sources = [Some(typed), Some(path), layout.overlay()];
+            let sources = [Some(typed), Some(path.as_path()), layout.overlay()];
             refuse_sources(&arguments.output, sources.into_iter().flatten())?;
             to_file(&job, &arguments.output)?
         }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Failure, Form};
 use super::exit::Exit;
 use super::flags::Global;
-use super::layouts::{self, Kind, Layout};
+use super::layouts::{self, Kind};
 use super::progress::Bar;
 use super::sync::mounted;
 use crate::audit;
@@ -54,16 +54,10 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
             ),
         ));
     }
-    let typed = Path::new(&reference.path);
-    let behind = mounted::look(typed)?;
-    let path = behind.as_ref().map_or(typed, |mounted| &mounted.path);
-    let own = behind
-        .as_ref()
-        .and_then(|mounted| mounted.overlay.as_deref());
-    let overlay = arguments.overlay.as_deref().or(own);
-    let layout = Layout::open_with(&path.to_string_lossy(), overlay)?;
+    let mounted::Behind { layout, path, .. } =
+        mounted::open(&reference.path, arguments.overlay.as_deref())?;
     let place = match path.is_dir() {
-        true => Place::Folder(path.to_owned()),
+        true => Place::Folder(path),
         false => Place::Archive {
             overlay: layout.overlay().map(Path::to_owned),
         },

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::audit::{PolicyState, Trust};
 use crate::cli::answer::Failure;
+use crate::cli::layouts::Layout;
 use crate::cli::trust;
 use crate::fuse::mountinfo;
 use crate::notary::Anchors;
@@ -28,11 +29,42 @@ pub(in crate::cli) struct Mounted {
     policy: PathBuf,
 }
 
+/// Is the layout that a typed path stands for.
+pub(in crate::cli) struct Behind {
+    /// The layout, with its overlay.
+    pub(in crate::cli) layout: Layout,
+    /// Where it is: what was typed, or what the mount there shows.
+    pub(in crate::cli) path: PathBuf,
+    /// The mount, where one was typed.
+    pub(in crate::cli) mounted: Option<Mounted>,
+}
+
+/// Opens the layout that a typed path stands for; an overlay that the user names goes before that of the mount.
+///
+/// # Errors
+/// Says why it cannot be opened, and what to type instead.
+pub(in crate::cli) fn open(typed: &str, overlay: Option<&Path>) -> Result<Behind, Failure> {
+    let mounted = look(Path::new(typed))?;
+    let path = match &mounted {
+        Some(mounted) => mounted.path.clone(),
+        None => PathBuf::from(typed),
+    };
+    let own = mounted
+        .as_ref()
+        .and_then(|mounted| mounted.overlay.as_deref());
+    let layout = Layout::open_with(&path.to_string_lossy(), overlay.or(own))?;
+    Ok(Behind {
+        layout,
+        path,
+        mounted,
+    })
+}
+
 /// Returns what a path stands for, where it is the root of a mount of ours; nothing else is believed.
 ///
 /// # Errors
 /// Says why the mount cannot be asked.
-pub(in crate::cli) fn look(path: &Path) -> Result<Option<Mounted>, Failure> {
+fn look(path: &Path) -> Result<Option<Mounted>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::because(&error, "see what is mounted: findmnt -t fuse.signetfs")
     };

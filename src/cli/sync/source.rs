@@ -1,7 +1,6 @@
 //! What is pushed: a layout or a mount of one, read once, judged, planned.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::Arguments;
@@ -42,14 +41,8 @@ impl Source {
     pub(super) fn open(arguments: &Arguments, global: &Global) -> Result<Self, Failure> {
         crate::cli::stdin::require_scope(&arguments.source, arguments.scope.as_deref())?;
         let reference = layouts::reference(&arguments.source, Kind::Layout)?;
-        let typed = Path::new(&reference.path);
-        let mounted = mounted::look(typed)?;
-        let path = mounted.as_ref().map_or(typed, |mounted| &mounted.path);
-        let own_overlay = mounted
-            .as_ref()
-            .and_then(|mounted| mounted.overlay.as_deref());
-        let overlay = arguments.overlay.as_deref().or(own_overlay);
-        let layout = Layout::open_with(&path.to_string_lossy(), overlay)?;
+        let behind = mounted::open(&reference.path, arguments.overlay.as_deref())?;
+        let (layout, mounted) = (behind.layout, behind.mounted);
         let hashes = arguments.hashes();
         let survey = audit::survey(layout.source(), &hashes)?;
         let trust = match (&mounted, &arguments.policy) {
