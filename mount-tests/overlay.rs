@@ -408,4 +408,17 @@ fn sync_pushes_the_signatures_of_a_tar() {
     assert_eq!(repository.tags["v1"], scene.image.digest);
     assert_eq!(repository.referrers(&scene.image.digest).len(), 1);
     scene.is_untouched();
+    // What is ignored is a warning, once.
+    let index = scene.overlay().join("index.json");
+    let mut listed: serde_json::Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    let entries = listed["manifests"].as_array_mut().unwrap();
+    entries.push(serde_json::json!({ "digest": "x" }));
+    fs::write(&index, listed.to_string()).unwrap();
+    let ran = push("hello.tar:v1");
+    let warnings: Vec<_> = ran.stderr.lines().collect();
+    assert_eq!(warnings.len(), 1, "{ran:?}");
+    assert!(
+        warnings[0].starts_with("signetfs: warning: overlay "),
+        "{ran:?}"
+    );
 }

@@ -157,6 +157,13 @@ fn canonical_place(path: &Path) -> std::io::Result<PathBuf> {
 /// Returns the lines that say what an overlay holds that is not shown.
 #[must_use]
 pub fn overlay_warnings(survey: &Survey) -> Vec<String> {
+    let ignored = ignored_in_overlay(survey).into_iter();
+    ignored.map(|line| format!("Warning: {line}")).collect()
+}
+
+/// Returns what an overlay holds that is not shown, each in words.
+#[must_use]
+pub fn ignored_in_overlay(survey: &Survey) -> Vec<String> {
     let ignored = survey.listing.ignored.iter();
     ignored
         .map(|ignored| {
@@ -165,10 +172,7 @@ pub fn overlay_warnings(survey: &Survey) -> Vec<String> {
                 .digest
                 .as_ref()
                 .map_or_else(String::new, |digest| format!(" {digest}"));
-            format!(
-                "Warning: overlay {path}:{digest} is ignored: {}",
-                ignored.problem
-            )
+            format!("overlay {path}:{digest} is ignored: {}", ignored.problem)
         })
         .collect()
 }

@@ -104,7 +104,7 @@ impl Source {
 
     /// Says before anything is sent what will be missing, and what a verifier at the other end will say.
     pub(super) fn foreseen(&self, target: &RegistryReference, plan: &Plan) -> Vec<String> {
-        let mut warnings = layouts::overlay_warnings(&self.survey);
+        let mut warnings = layouts::ignored_in_overlay(&self.survey);
         warnings.extend(plan.withheld.iter().map(|layer| {
             let digest = &layer.digest;
             format!("layer {digest} is not to be distributed and stays here (--include-nondistributable pushes it)")
