@@ -449,6 +449,38 @@ fn says_that_a_policy_skips() {
 }
 
 #[test]
+fn a_typed_name_does_nothing_to_a_terminal() {
+    let user = User::new();
+    user.with_key("one");
+    let name = "caf\u{e9}\u{1b}[31m";
+    let shown = "caf\u{e9}\\x1b[31m";
+    layouts::single(&user.path(name));
+    for (command, told) in [
+        ("sign", "Successfully signed "),
+        ("verify", "Successfully verified signature for "),
+        ("list", ""),
+        ("inspect", ""),
+    ] {
+        let reference = format!("{name}:v1");
+        let mut arguments = vec![command, &reference];
+        if command == "verify" {
+            arguments.extend(["--scope", "local/x"]);
+        }
+        let ran = user.run(&arguments);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(
+            ran.stdout.contains(&format!("{told}{shown}@sha256:")),
+            "{ran:?}"
+        );
+        assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'));
+    }
+    for command in ["sign", "verify", "list", "inspect", "fsck"] {
+        let ran = user.run(&[command, &format!("no{name}")]);
+        assert!(ran.code != 0 && !ran.stderr.contains('\u{1b}'), "{ran:?}");
+    }
+}
+
+#[test]
 fn answers_errors_in_two_lines() {
     let user = User::new();
     user.with_key("one");

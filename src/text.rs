@@ -23,6 +23,30 @@ pub fn escape_line(text: &str) -> String {
     escape(text, |byte| matches!(byte, 0x20..=0x7e))
 }
 
+/// Escapes only what acts on a terminal or ends a line: control characters, and marks that change the direction or order of text.
+///
+/// For names that the user typed, which may be in any language.
+#[must_use]
+pub fn escape_typed(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        let acts = character.is_control()
+            || matches!(
+                character,
+                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            );
+        if acts {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                push_escaped(&mut escaped, byte, false, "\\x");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
 /// Escapes a name for use as a file name: `%XX` for `%`, `~`, `/`, bytes outside 0x21-0x7e and a leading dot;
 /// over 255 bytes cut plus `~HASH12` (the first 12 hex digits of the SHA-256 of the raw name).
 ///
@@ -105,6 +129,17 @@ mod tests {
             ("\u{202e}", "\\xe2\\x80\\xae"),
         ] {
             assert_eq!(escape_word(text), expected);
+        }
+    }
+
+    #[test]
+    fn leaves_typed_names_in_any_language() {
+        for (text, expected) in [
+            ("caf\u{e9} \u{4f60}", "caf\u{e9} \u{4f60}"),
+            ("a\u{1b}[2J\n\u{9b}", "a\\x1b[2J\\x0a\\xc2\\x9b"),
+            ("\u{202e}\u{2069}", "\\xe2\\x80\\xae\\xe2\\x81\\xa9"),
+        ] {
+            assert_eq!(escape_typed(text), expected);
         }
     }
 

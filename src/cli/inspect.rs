@@ -12,6 +12,7 @@ use crate::layout::Source;
 use crate::notary::{Envelope, IntactEnvelope};
 use crate::oci::limits::ENVELOPE_BYTES_MAX;
 use crate::oci::{Descriptor, Document, Referrer};
+use crate::text::escape_typed;
 
 /// Flags of `inspect`.
 #[derive(Debug, Clone, clap::Args)]
@@ -87,7 +88,10 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
             }
         }
         match form {
-            Form::Text => answer.output.push_str(&view::text(&name, &shown)),
+            Form::Text => {
+                let name = escape_typed(&name);
+                answer.output.push_str(&view::text(&name, &shown));
+            }
             Form::Json => documents.push(view::json(image, &shown)),
         }
         if count > maximum && form == Form::Text {

@@ -11,6 +11,7 @@ use crate::audit::{self, Survey};
 use crate::oci::limits::SIGNATURES_MAX;
 use crate::oci::media_type::NOTARY_SIGNATURE;
 use crate::oci::{Descriptor, Referrer};
+use crate::text::escape_typed;
 
 /// Flags of `list`.
 #[derive(Debug, Clone, clap::Args)]
@@ -98,7 +99,7 @@ pub fn signatures<'a>(
 }
 
 fn tree(survey: &Survey, image: &Descriptor, path: &str, maximum: usize) -> String {
-    let root = format!("{path}@{}", image.digest);
+    let root = format!("{}@{}", escape_typed(path), image.digest);
     let mut found = signatures(survey, image).peekable();
     if found.peek().is_none() {
         return format!("{root} has no associated signature\n");

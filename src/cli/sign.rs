@@ -15,6 +15,7 @@ use crate::notary::EnvelopeFormat;
 use crate::oci::{Name, Reference};
 use crate::settings::{load_signer_outside, read_preferences};
 use crate::signing::{Children, Job, Repeat, Request, Signed, Threads, sign};
+use crate::text::escape_typed;
 
 /// Flags of `sign`.
 #[derive(Debug, Clone, clap::Args)]
@@ -158,13 +159,13 @@ fn answer(
 ) -> Answer {
     let path = &reference.path;
     match form {
-        Form::Text => Answer::of(
-            signed
-                .added
-                .iter()
-                .map(|(artifact, _)| format!("Successfully signed {path}@{}\n", artifact.digest))
-                .collect(),
-        ),
+        Form::Text => {
+            let path = escape_typed(path);
+            let added = signed.added.iter();
+            let lines = added
+                .map(|(artifact, _)| format!("Successfully signed {path}@{}\n", artifact.digest));
+            Answer::of(lines.collect())
+        }
         Form::Json => {
             let entries: Vec<_> = signed
                 .added

@@ -7,6 +7,7 @@ use super::super::table::table;
 use crate::notary::{Action, Check};
 use crate::oci::Reference;
 use crate::report::{ImageReport, Note, Problem, Report, SignatureReport, Verdict, user_metadata};
+use crate::text::escape_typed;
 
 /// Returns notation's lines for the image that the report was cut to.
 pub(super) fn answer(reference: &Reference, report: &Report) -> Answer {
@@ -18,7 +19,11 @@ pub(super) fn answer(reference: &Reference, report: &Report) -> Answer {
         answer.failure = Some(layout_failure(report, verdict));
         return answer;
     };
-    let reference = format!("{}@{}", reference.path, image.descriptor.digest);
+    let reference = format!(
+        "{}@{}",
+        escape_typed(&reference.path),
+        image.descriptor.digest
+    );
     match verdict {
         Verdict::Verified | Verdict::Accepted => {
             answer.output = format!("Successfully verified signature for {reference}\n");
