@@ -230,6 +230,27 @@ fn mount_stdin(user: &User, bytes: &[u8]) {
 }
 
 #[test]
+fn an_image_on_standard_input_is_named_without_a_double_dash() {
+    let user = User::new();
+    if archives(&user).is_none() {
+        return;
+    }
+    let bytes = fs::read(user.path("hello.gz")).unwrap();
+    let scope = ["--scope", "local/hello"];
+    let verified = with_stdin(
+        &user,
+        &[&["verify", "-:v1"], &scope[..]].concat(),
+        &bytes,
+        true,
+    );
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let absent = with_stdin(&user, &["list", "-:v2"], &bytes, true);
+    assert!(absent.error(1).contains("v2"), "{absent:?}");
+    let mistyped = with_stdin(&user, &["verify", "--scop", "x", "-:v1"], &bytes, true);
+    assert!(mistyped.error(2).contains("argument"), "{mistyped:?}");
+}
+
+#[test]
 fn only_the_rest_of_standard_input_is_read() {
     let user = User::new();
     if archives(&user).is_none() {

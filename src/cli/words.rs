@@ -5,9 +5,10 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 
 use super::flags::Global;
+use super::stdin;
 use super::{Command, CommandLine};
 
 /// Holds the flags of one command, as if it were the whole program.
@@ -25,10 +26,43 @@ struct Alone<A: Args> {
 /// # Errors
 /// Returns clap's words for help, version and mistakes.
 pub(super) fn parse(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
-    match quick(&arguments) {
-        Some(parsed) => Ok(parsed),
-        None => CommandLine::try_parse_from(arguments),
+    if let Some(parsed) = quick(&arguments) {
+        return Ok(parsed);
     }
+    if arguments.iter().any(is_image_on_stdin) {
+        return with_stdin(arguments);
+    }
+    CommandLine::try_parse_from(arguments)
+}
+
+/// Commands whose first word names an image, and what they call it.
+const OF_IMAGES: [(&str, &str); 5] = [
+    ("sign", "reference"),
+    ("verify", "reference"),
+    ("list", "reference"),
+    ("inspect", "reference"),
+    ("sync", "source"),
+];
+
+/// Returns whether a word is an image of the tar on standard input (`-:v1`), which clap takes for a flag.
+fn is_image_on_stdin(word: &OsString) -> bool {
+    word.to_str()
+        .is_some_and(|word| word.len() > 1 && stdin::is_meant(word))
+}
+
+/// Parses a command line with such a word. Only then may a reference look like a flag: else mistyped flags would be references.
+fn with_stdin(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
+    let mut command = CommandLine::command();
+    for (name, argument) in OF_IMAGES {
+        command = command.mut_subcommand(name, |command| {
+            // `mut_arg` would put it behind the others.
+            command.mut_args(|present| match present.get_id() == argument {
+                true => present.allow_hyphen_values(true),
+                false => present,
+            })
+        });
+    }
+    CommandLine::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
 /// Returns the command where it is a frequent one, stands first, and has no mistakes.
@@ -118,6 +152,38 @@ mod tests {
                 (Some(_), Err(error)) => panic!("{line}: {error}"),
                 (None, _) => {}
             }
+        }
+    }
+
+    #[test]
+    fn an_image_on_standard_input_is_no_flag() {
+        for line in [
+            "verify -:v1 --scope local/x",
+            "verify --scope local/x -:v1",
+            "ls -@sha256:00 --json",
+            "inspect -:v1",
+            "sign -:v1 --overlay o",
+            "sync -:v1 localhost/x --plain-http",
+            "--config /c verify -:v1",
+        ] {
+            let found = parse(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let plain = line.replace("-:v1", "L").replace("-@sha256:00", "L");
+            let shown = |text: String| {
+                text.replace("\"-:v1\"", "\"L\"")
+                    .replace("\"-@sha256:00\"", "\"L\"")
+            };
+            let plain = parse(words(&plain)).unwrap();
+            assert_eq!(shown(format!("{found:?}")), format!("{plain:?}"), "{line}");
+        }
+        for line in [
+            "verify -x",
+            "verify --unknown",
+            "verify -:v1 --unknown",
+            "verify --unknown -:v1",
+            "verify -:v1 -:v2",
+            "mount -:v1",
+        ] {
+            assert!(parse(words(line)).is_err(), "{line}");
         }
     }
 
