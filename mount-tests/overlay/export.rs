@@ -194,6 +194,51 @@ fn a_corrupt_blob_leaves_no_export() {
 }
 
 #[test]
+fn an_export_never_goes_into_the_layout_by_another_name() {
+    let scene = Scene::new();
+    let user = &scene.user;
+    fs::create_dir(user.path("bound")).unwrap();
+    let script = "mount --bind hello bound || exit 99
+        \"$0\" export hello bound/x.tar; \"$0\" export bound hello/blobs/x.tar; \"$0\" export hello bound/blobs/sha256/x.tar";
+    let mut command = user.program("unshare");
+    command.args(["-rm", "bash", "-c", script, crate::support::own_program()]);
+    let ran = Ran::of(command.output().unwrap());
+    if ran.stderr.contains("unshare:") || ran.stderr.contains("mount:") {
+        assert!(!crate::support::ci(), "{ran:?}");
+        eprintln!("skip: no mounts in namespaces here");
+        return;
+    }
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert_eq!(ran.stderr.matches("would change").count(), 3, "{ran:?}");
+    let left = files_below(&user.path("hello"));
+    assert!(left.keys().all(|path| !path.ends_with("x.tar")));
+}
+
+#[test]
+fn an_export_warns_so_often_and_no_more() {
+    let user = User::new();
+    let mut layout = Layout::new(&user.path("many"));
+    let layers: Vec<_> = (0..30)
+        .map(|number: usize| {
+            let bytes = number.to_string();
+            let layer =
+                layout.descriptor("application/vnd.oci.image.layer.v1.tar", bytes.as_bytes());
+            fs::remove_file(blob_path(&layout.root, layer["digest"].as_str().unwrap())).unwrap();
+            layer
+        })
+        .collect();
+    let config = layout.descriptor("application/vnd.oci.image.config.v1+json", b"{}");
+    let manifest = json!({ "schemaVersion": 2, "mediaType": IMAGE_MANIFEST, "config": config, "layers": layers });
+    let entry = layout.document(IMAGE_MANIFEST, &manifest);
+    layout.list(entry);
+    let ran = user.run(&["export", "many", "out.tar"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    assert_eq!(lines.len(), 21, "{ran:?}");
+    assert_eq!(lines[20], "Warning: and 10 more");
+}
+
+#[test]
 fn an_overlay_that_cannot_be_read_ends_the_export() {
     let scene = Scene::new();
     let user = &scene.user;
@@ -240,6 +285,13 @@ fn an_export_never_goes_where_it_would_harm() {
         user.run(&["export", "hello.tar", output]).error(2);
     }
     user.run(&["export", "hello", "hello/x.tar"]).error(2);
+    user.run(&["export", "hello", "x.tar/"]).error(2);
+    // The name of an overlay that is still to be made.
+    let ran = user.run(&["export", "--overlay", "new", "hello", "new"]);
+    assert!(ran.error(2).contains("would change"), "{ran:?}");
+    // What could not be named in the end is refused before anything is written.
+    let ran = user.run(&["export", "hello", &"x".repeat(300)]);
+    assert!(ran.error(1).starts_with("examining "), "{ran:?}");
     user.run(&["export", "hello.tar:v1", "x.tar"]).error(2);
     user.run(&["export", "--json", "hello.tar", "-"]).error(2);
     user.run(&["export", "hello.tar", "nowhere/x.tar"]).error(1);

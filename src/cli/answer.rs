@@ -5,6 +5,9 @@ use std::io;
 
 use super::exit::Exit;
 
+/// Warnings of one command that may be many.
+const WARNINGS_MAX: usize = 20;
+
 /// Tells in which form an answer is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -39,6 +42,15 @@ impl Answer {
     #[must_use]
     pub fn json(value: &serde_json::Value) -> Self {
         Self::of(format!("{value:#}\n"))
+    }
+
+    /// Leaves out warnings past the first [`WARNINGS_MAX`], and says how many.
+    pub fn limit_warnings(&mut self) {
+        let more = self.warnings.len().saturating_sub(WARNINGS_MAX);
+        if more > 0 {
+            self.warnings.truncate(WARNINGS_MAX);
+            self.warnings.push(format!("Warning: and {more} more"));
+        }
     }
 
     /// Returns how the command ended.

@@ -1,6 +1,7 @@
 //! `signetfs export`: a layout and its overlay as one tar, whole or not at all.
 
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -89,6 +90,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     };
     answer.warnings = layouts::overlay_warnings(&survey);
     answer.warnings.extend(missing(&survey));
+    answer.limit_warnings();
     Ok(answer)
 }
 
@@ -149,29 +151,47 @@ fn to_stdout(job: &Job<'_>) -> Result<Exported, Failure> {
     Ok(exported)
 }
 
-/// Refuses to write over what is read: an archive, a file in the layout or in its overlay.
+/// Refuses to write over what is read: an archive, a file in the layout or in its overlay, the overlay's own name.
 fn refuse_sources<'a>(
     output: &Path,
     sources: impl Iterator<Item = &'a Path>,
 ) -> Result<(), Failure> {
-    let folder = folder_of(output).canonicalize();
-    let own = std::fs::symlink_metadata(output);
-    if own.as_ref().is_ok_and(|own| !own.is_file()) {
-        return Err(Failure::usage(
+    let irregular = || {
+        Failure::usage(
             format!("{} is not a regular file", output.display()),
             "name a file, or - for standard output",
-        ));
+        )
+    };
+    // The system would drop the slash only at the last call.
+    if output.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(irregular());
     }
+    let own = match std::fs::symlink_metadata(output) {
+        Ok(own) if !own.is_file() => return Err(irregular()),
+        Ok(own) => Some((own.dev(), own.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => {
+            let error = FileError::io("examining", output)(source);
+            return Err(Failure::because(&error, ANOTHER_PLACE));
+        }
+    };
+    let place = layouts::canonical_place(output).ok();
+    // By device and inode: a bind mount gives a folder another name.
+    let around: Vec<_> = place
+        .iter()
+        .flat_map(|place| place.ancestors().skip(1))
+        .filter_map(|folder| std::fs::metadata(folder).ok())
+        .map(|folder| (folder.dev(), folder.ino()))
+        .collect();
     for source in sources {
-        let is_same = match (&own, std::fs::metadata(source)) {
-            (Ok(own), Ok(source)) => (own.dev(), own.ino()) == (source.dev(), source.ino()),
-            _ => false,
+        let harms = match std::fs::metadata(source) {
+            Ok(facts) => {
+                let source = (facts.dev(), facts.ino());
+                own == Some(source) || around.contains(&source)
+            }
+            Err(_) => place.is_some() && layouts::canonical_place(source).ok() == place,
         };
-        let is_inside = match (&folder, source.canonicalize()) {
-            (Ok(folder), Ok(source)) => folder.starts_with(source),
-            _ => false,
-        };
-        if is_same || is_inside {
+        if harms {
             return Err(Failure::usage(
                 format!("{} would change the layout that is read", output.display()),
                 "name another file",
@@ -180,6 +200,9 @@ fn refuse_sources<'a>(
     }
     Ok(())
 }
+
+/// What to do where an archive cannot be.
+const ANOTHER_PLACE: &str = "name another place for the archive";
 
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
@@ -190,7 +213,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Writes beside the name, and takes the name when all of it is on the disk.
 fn to_file(job: &Job<'_>, output: &Path) -> Result<Exported, Failure> {
-    let failed = |error: FileError| Failure::because(&error, "name another place for the archive");
+    let failed = |error: FileError| Failure::because(&error, ANOTHER_PLACE);
     let Some(name) = output.file_name() else {
         return Err(Failure::usage(
             format!("{} is no name for a file", output.display()),

@@ -144,7 +144,7 @@ fn refuse_nesting(layout: &Path, overlay: &Path) -> Result<(), Failure> {
 }
 
 /// Returns the canonical form of a path whose last component need not be there.
-fn canonical_place(path: &Path) -> std::io::Result<PathBuf> {
+pub(super) fn canonical_place(path: &Path) -> std::io::Result<PathBuf> {
     path.canonicalize().or_else(|_| {
         let absolute = std::path::absolute(path)?;
         match (absolute.parent(), absolute.file_name()) {
