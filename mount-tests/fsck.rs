@@ -258,3 +258,18 @@ fn refuses_a_tag_and_what_is_no_layout() {
         user.run(&["fsck", "absent"]).error(1);
     }
 }
+
+#[test]
+fn finds_an_overlay_that_cannot_be_used() {
+    let user = User::new();
+    signed(&user);
+    let mut command = user.program("tar");
+    command.args(["-C", "layout", "-cf", "layout.tar", "."]);
+    assert!(command.status().unwrap().success());
+    fs::write(user.path("layout.tar.signetfs"), "").unwrap();
+    let ran = user.run(&["fsck", "layout.tar"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert!(lines[0].starts_with("note overlay "), "{ran:?}");
+    assert!(lines[1].contains("mend it, or move it away"), "{ran:?}");
+}

@@ -69,9 +69,20 @@ fn is_closed(error: &std::io::Error) -> bool {
     )
 }
 
+fn is_forbidden(error: &SourceError) -> bool {
+    matches!(error, SourceError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
 impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
         match error {
+            // Where nothing was to be written, another place to write helps nobody.
+            AuditError::Source(error @ SourceError::Io { .. }) if is_forbidden(&error) => {
+                Self::because(
+                    &error,
+                    "let this user read the layout: the folder and all files in it",
+                )
+            }
             AuditError::Source(source) => source.into(),
             error @ AuditError::NotFound { .. } => Self::because(
                 &error,
@@ -184,5 +195,29 @@ impl From<SettingsError> for Failure {
             _ => {}
         }
         failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn who_may_not_read_is_not_told_where_to_write() {
+        let denied = || SourceError::Io {
+            operation: "opening",
+            path: "index.json".into(),
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        let read = Failure::from(AuditError::Source(denied()));
+        assert!(read.hint.contains("read the layout"), "{read:?}");
+        let written = Failure::from(SigningError::Store(denied()));
+        assert!(written.hint.contains("--overlay"), "{written:?}");
+        assert_eq!(
+            (read.exit, written.exit),
+            (Exit::Permission, Exit::Permission)
+        );
     }
 }

@@ -35,6 +35,11 @@ pub(super) fn check(survey: &Survey, source: &dyn Source) -> Vec<Finding> {
     for ignored in &survey.listing.ignored {
         let mut finding = Finding::note("overlay", shown(&ignored.path), ignored.problem.clone());
         finding.digest.clone_from(&ignored.digest);
+        if ignored.is_whole {
+            finding = finding.advised(
+                "no signature in it is seen: mend it, or move it away where it is not needed",
+            );
+        }
         findings.push(finding);
     }
     for path in &survey.listing.irregular {
