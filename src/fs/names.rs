@@ -225,6 +225,13 @@ impl Fs {
         }
     }
 
+    /// Returns what stat says of a policy that was emptied without being opened: there is none any more.
+    pub(super) fn emptied_policy(&self) -> Stat {
+        let now = self.current();
+        let shown = self.getattr(&now, POLICY, None);
+        shown.unwrap_or_else(|_| self.draft_stat(&now, 0))
+    }
+
     /// Returns what stat says of a policy that is being written.
     fn draft_stat(&self, snapshot: &Snapshot, bytes: u64) -> Stat {
         let time = times::timestamp(observed_at(snapshot));

@@ -70,7 +70,10 @@ impl Fs {
             return self.change_scratch(change);
         }
         if change.inode == POLICY {
-            self.change_policy(change)?;
+            self.change_policy(snapshot, change)?;
+            if change.size == Some(0) && change.handle.is_none() {
+                return Ok(self.emptied_policy());
+            }
         } else {
             let entry = snapshot.tree.entry(inode).ok_or(FsError::StaleInode)?;
             match &entry.node {
@@ -107,7 +110,7 @@ impl Fs {
         self.sign_touched(snapshot, &target)
     }
 
-    fn change_policy(&self, change: &Change) -> Result<(), FsError> {
+    fn change_policy(&self, snapshot: &Snapshot, change: &Change) -> Result<(), FsError> {
         self.admit_policy_change(&change.caller)?;
         let Some(size) = change.size else {
             return Ok(());
@@ -118,6 +121,8 @@ impl Fs {
                 let revision = lock(&self.control).revision;
                 lock(draft).resize(size, POLICY_BYTES_MAX, revision)
             }
+            // It went since the name was looked up.
+            _ if self.getattr(snapshot, POLICY, None).is_err() => Err(FsError::NotFound),
             _ => self.truncate_policy(size),
         }
     }

@@ -152,6 +152,26 @@ fn strangers_change_nothing_root_included() {
 }
 
 #[test]
+fn truncating_the_policy_by_its_name_takes_it_away_once() {
+    let bench = Bench::new();
+    bench.copy_policy(&policy("p256")).unwrap();
+    let truncate = |size| {
+        let change = Change {
+            size: Some(size),
+            modified: None,
+            ..touch(POLICY, OWNER)
+        };
+        bench.fs.setattr(&bench.fs.fresh(), &change)
+    };
+    assert_eq!(truncate(0).unwrap().attributes.size, 0);
+    assert_eq!(bench.policy_in_force(), None);
+    for size in [0, 5] {
+        let refused = truncate(size).map(drop);
+        assert!(matches!(refused, Err(FsError::NotFound)), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_whole_document_is_judged_at_the_write_that_completes_it() {
     let bench = Bench::new();
     let text = policy("p256");
