@@ -39,6 +39,40 @@ fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Returns a zstd frame of one block as it is, with the header after the magic number.
+fn frame(header: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let block = u32::try_from(bytes.len()).unwrap() << 3 | 1;
+    let magic = b"\x28\xb5\x2f\xfd";
+    [magic, header, &block.to_le_bytes()[..3], bytes].concat()
+}
+
+#[test]
+fn a_frame_may_leave_its_size_out_and_not_tell_another() {
+    // A window descriptor instead of a size; sizes in one byte, two (less 256), four and eight.
+    let long = sample(256);
+    for (header, bytes) in [
+        (&b"\x00\x50"[..], &b"abc"[..]),
+        (b"\x20\x03", b"abc"),
+        (b"\x20\x00", b""),
+        (b"\x00\x50", b""),
+        (b"\x40\x50\x00\x00", &long),
+        (b"\x80\x50\x03\0\0\0", b"abc"),
+        (b"\xc0\x50\x03\0\0\0\0\0\0\0", b"abc"),
+    ] {
+        let found = unpacked(&frame(header, bytes));
+        assert_eq!(found.as_deref(), Ok(bytes), "{header:?}");
+    }
+    for header in [
+        &b"\x20\x00"[..],
+        b"\x20\x04",
+        b"\x80\x50\0\0\0\0",
+        b"\xc0\x50\0\0\0\0\0\0\0\0",
+        b"\xc0\x50\x03\0\0\0\x01\0\0\0",
+    ] {
+        assert!(unpacked(&frame(header, b"abc")).is_err(), "{header:?}");
+    }
+}
+
 #[test]
 fn unpacks_members_and_frames_one_after_the_other() {
     let (one, two) = (sample(300_000), sample(70_000));

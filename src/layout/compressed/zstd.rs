@@ -13,6 +13,10 @@ use crate::oci::limits::ZSTD_WINDOW_BYTES_MAX;
 /// Bytes unpacked at once, beyond the window.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// The bits of a frame's descriptor of which one or more is set where the frame tells its size: the decoder says 0 for none.
+/// <https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1.1.1>
+const SIZE_FLAGS: u8 = 0b1110_0000;
+
 /// Unpacks all frames.
 pub(super) fn unpack(input: &mut Input<'_>, room: &mut Room<'_>) -> Result<(), UnpackError> {
     let mut decoder = FrameDecoder::new();
@@ -40,8 +44,13 @@ fn frame(
     room: &mut Room<'_>,
     (decoder, buffer): (&mut FrameDecoder, &mut [u8]),
 ) -> Result<(), UnpackError> {
+    let tells_size = input
+        .ahead(5)
+        .map_err(UnpackError::Read)?
+        .get(4)
+        .is_some_and(|descriptor| descriptor & SIZE_FLAGS != 0);
     decoder.reset(&mut *input).map_err(refused)?;
-    let expected = decoder.content_size();
+    let expected = tells_size.then(|| decoder.content_size());
     let mut written = 0_u64;
     loop {
         let ended = decoder.is_finished();
@@ -64,7 +73,7 @@ fn frame(
             break;
         }
     }
-    if expected != 0 && expected != written {
+    if expected.is_some_and(|expected| expected != written) {
         return Err(UnpackError::damaged("a frame has another size"));
     }
     let stored = decoder.get_checksum_from_data();
