@@ -158,6 +158,45 @@ fn pushes_an_image_with_all_its_signatures() {
 }
 
 #[test]
+fn registries_that_notation_lists_as_insecure_are_spoken_to_in_plain_http() {
+    let signed = signed();
+    let user = &signed.user;
+    let registry = Registry::start(Behaviour::default());
+    // An upload to that address is refused for itself; so all of it is there before.
+    let here = registry.at("hello:v1");
+    assert_eq!(sync(user, "hello:v1", &here, &[]).code, 0);
+    // The same machine under an address that is not known for it.
+    let host = registry
+        .at("")
+        .trim_end_matches('/')
+        .replace("127.0.0.1", "0.0.0.0");
+    let target = format!("{host}/hello:v1");
+    let push = || user.run(&["sync", "--attempts", "1", "hello:v1", &target]);
+    let list =
+        |document: &str| std::fs::write(user.config().join("config.json"), document).unwrap();
+    push().error(32);
+    // Another port is another registry; and what cannot be used lists none.
+    for document in [
+        r#"{"insecureRegistries":["0.0.0.0","0.0.0.0:1"]}"#.to_owned(),
+        format!(r#"{{"insecureRegistries":"{host}"}}"#),
+        format!(r#"{{"insecureRegistries":["{host}"]"#),
+    ] {
+        list(&document);
+        push().error(32);
+    }
+    list(&format!(r#"{{"insecureRegistries":["x","{host}"]}}"#));
+    let ran = push();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_complete(&signed, &registry, "hello");
+    for command in ["verify", "list", "inspect"] {
+        let ran = user.run(&[command, &target]);
+        assert!(ran.stdout.contains(&signed.image.digest), "{ran:?}");
+    }
+    let ran = user.run(&["sync", &target, "./pulled:v1"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
 fn asks_little_when_nothing_changed() {
     for referrers_api in [true, false] {
         let made = signed_buildx();

@@ -53,7 +53,8 @@ struct Shown {
 pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let maximum = max_signatures(arguments.max_signatures)?;
     let form = form(&arguments.output, global.form())?;
-    let (reference, opened) = registries::open(&arguments.reference, &arguments.reading)?;
+    let (reference, opened) =
+        registries::open(&arguments.reference, &arguments.reading, &global.config())?;
     let survey = audit::survey(opened.source(), &arguments.reading.hashes())?;
     let images = layouts::resolve(&survey, &layouts::selection(&reference))?;
     let mut answer = Answer {

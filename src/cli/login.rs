@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     };
     let connection = arguments.connection.with_credential(credential.clone());
     connection
-        .open(reference(host)?, Access::Pull, &[])?
+        .open(reference(host)?, Access::Pull, &[], &global.config())?
         .ping()?;
     let plain = match arguments.allow_plaintext {
         true => PlainText::Allowed,

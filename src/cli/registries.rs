@@ -10,6 +10,7 @@ use crate::audit::Content;
 use crate::layout::Source;
 use crate::oci::{Name, Reference};
 use crate::registry::{Access, Depth, RegistryReference, Remote};
+use crate::settings::ConfigDir;
 
 /// Is what a command reads.
 pub enum Opened {
@@ -43,7 +44,11 @@ impl Opened {
 ///
 /// # Errors
 /// Says why it cannot be opened, and what to type instead.
-pub fn open(text: &str, reading: &Reading) -> Result<(Reference, Opened), Failure> {
+pub fn open(
+    text: &str,
+    reading: &Reading,
+    config: &ConfigDir,
+) -> Result<(Reference, Opened), Failure> {
     if !is_registry(text, reading.kind()) {
         let reference = layouts::reference(text, reading.kind())?;
         let layout = Layout::open_with(&reference.path, reading.overlay())?;
@@ -72,7 +77,9 @@ pub fn open(text: &str, reading: &Reading) -> Result<(Reference, Opened), Failur
             (None, tag) => tag.clone().map(Name::Tag),
         },
     };
-    let registry = reading.connection().open(named, Access::Pull, &[])?;
+    let registry = reading
+        .connection()
+        .open(named, Access::Pull, &[], config)?;
     match Remote::open(Arc::new(registry), &name, Depth::Image)? {
         Some(remote) => Ok((reference, Opened::Remote(Box::new(remote)))),
         None => Err(Failure::new(

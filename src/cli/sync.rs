@@ -89,7 +89,12 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         terminal::note(&format!("signetfs: warning: {warning}"));
     }
     let connection = &arguments.connection;
-    let registry = connection.open(target, Access::Push, &arguments.mount_from)?;
+    let registry = connection.open(
+        target,
+        Access::Push,
+        &arguments.mount_from,
+        &global.config(),
+    )?;
     let registry = Arc::new(registry);
     let push_it = Push {
         plan: &plan,

@@ -52,7 +52,8 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let max_signatures = max_signatures(arguments.max_signatures)?;
     let metadata: BTreeMap<String, String> = pairs("user-metadata", &arguments.user_metadata)?;
     super::stdin::require_scope(&arguments.reference, arguments.scope.as_deref())?;
-    let (reference, opened) = registries::open(&arguments.reference, &arguments.reading)?;
+    let (reference, opened) =
+        registries::open(&arguments.reference, &arguments.reading, &global.config())?;
     let (scope, scope_origin) = layouts::scope(&reference.path, arguments.scope.as_deref())?;
     let trust = trust::read(&global.config(), arguments.policy.as_deref());
     let hashes = arguments.reading.hashes();

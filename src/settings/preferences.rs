@@ -1,4 +1,4 @@
-//! What the user prefers, `config.json`: of its members the format of signatures. Never written.
+//! What the user prefers, `config.json`: of its members the format of signatures and the registries without TLS. Never written.
 
 use serde_json::{Map, Value};
 
@@ -8,13 +8,15 @@ use crate::notary::EnvelopeFormat;
 use crate::oci::{json as strict_json, limits};
 
 /// The members that are read, in notation's spelling.
-const MEMBERS: [&str; 1] = ["signatureFormat"];
+const MEMBERS: [&str; 2] = ["signatureFormat", "insecureRegistries"];
 
 /// Is what `config.json` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Preferences {
     /// The format of new signatures (`signatureFormat`); none where it is not said: JWS then.
     pub signature_format: Option<EnvelopeFormat>,
+    /// The registries that are spoken to in plain HTTP (`insecureRegistries`), as `HOST` or `HOST:PORT`.
+    pub insecure_registries: Vec<String>,
 }
 
 /// Reads the preferences; without a file there are none.
@@ -55,6 +57,15 @@ fn parse(document: &Map<String, Value>) -> Result<Preferences, String> {
             Some(Value::String(name)) => format_named(name)?,
             Some(_) => return Err("\"signatureFormat\" is not a string".to_owned()),
         },
+        insecure_registries: match document.get("insecureRegistries") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(hosts)) => hosts
+                .iter()
+                .map(|host| host.as_str().map(str::to_owned))
+                .collect::<Option<_>>()
+                .ok_or("an entry of \"insecureRegistries\" is not a string")?,
+            Some(_) => return Err("\"insecureRegistries\" is not a list".to_owned()),
+        },
     })
 }
 
@@ -94,11 +105,20 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_registries_without_tls() {
+        let found = read(r#"{"insecureRegistries":["a.example:5000","b"]}"#);
+        assert_eq!(found.unwrap().insecure_registries, ["a.example:5000", "b"]);
+    }
+
+    #[test]
     fn refuses_what_it_would_have_to_guess() {
         for text in [
             r#"{"signatureFormat":"pgp"}"#,
             r#"{"signatureFormat":1}"#,
             r#"{"signatureformat":"cose"}"#,
+            r#"{"insecureRegistries":"x"}"#,
+            r#"{"insecureRegistries":[1]}"#,
+            r#"{"InsecureRegistries":[]}"#,
         ] {
             assert!(read(text).is_err(), "{text}");
         }

@@ -14,6 +14,7 @@ use crate::registry::name::is_repository;
 use crate::registry::{
     Access, Credential, CredentialKind, Finder, Options, Registry, RegistryReference, SchemeChoice,
 };
+use crate::settings::{ConfigDir, read_preferences};
 use crate::sync::pool::{JOBS_DEFAULT, JOBS_MAX};
 
 /// Bytes of a password on stdin.
@@ -126,6 +127,7 @@ impl Connection {
         reference: RegistryReference,
         access: Access,
         mount_from: &[String],
+        config: &ConfigDir,
     ) -> Result<Registry, Failure> {
         if self.insecure {
             terminal::note(
@@ -135,13 +137,11 @@ impl Connection {
         let environment = |name: &str| std::env::var(name).ok();
         let mut finder = Finder::from_environment(&environment);
         finder.given = self.given()?;
+        let scheme = self.scheme(&reference, config);
         let options = Options {
-            scheme: match self.plain_http {
-                true => SchemeChoice::Plain,
-                false => SchemeChoice::Auto,
-            },
+            scheme,
             client: ClientOptions {
-                tls: self.tls(&reference, &environment)?,
+                tls: self.tls((&reference, scheme), &environment)?,
                 stall: Duration::from_secs(self.timeout.max(1)),
                 connections: self.jobs().saturating_mul(4),
             },
@@ -159,17 +159,31 @@ impl Connection {
         Ok(Registry::open(reference, options, &environment)?)
     }
 
+    /// Returns the scheme: plain HTTP by the flag, or where notation's `config.json` lists the registry.
+    ///
+    /// A document that cannot be used lists none, so TLS is spoken.
+    fn scheme(&self, reference: &RegistryReference, config: &ConfigDir) -> SchemeChoice {
+        let is_listed = || {
+            let read = read_preferences(config).unwrap_or_default();
+            read.insecure_registries.contains(&reference.host)
+        };
+        match self.plain_http || is_listed() {
+            true => SchemeChoice::Plain,
+            false => SchemeChoice::Auto,
+        }
+    }
+
     /// Returns whom is trusted and what is shown: what flags name, else what docker's and podman's folders hold for the host.
     fn tls(
         &self,
-        reference: &RegistryReference,
+        (reference, scheme): (&RegistryReference, SchemeChoice),
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<TlsOptions, Failure> {
         let folders = certificate_folders::of_environment(environment);
         let found = certificate_folders::files_for(&reference.host, &folders);
         let mut files = match found {
             Ok(files) => files,
-            Err(_) if self.plain_http => TlsFiles::default(),
+            Err(_) if scheme == SchemeChoice::Plain => TlsFiles::default(),
             Err(error) => {
                 return Err(Failure::because(
                     &error,

@@ -84,9 +84,10 @@ impl Wanted {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let allow: Vec<Verdict> = allowed(&arguments.allow)?;
     let wanted = Wanted::parse(arguments)?;
-    let registry = arguments
-        .connection
-        .open(wanted.from.clone(), Access::Pull, &[])?;
+    let registry =
+        arguments
+            .connection
+            .open(wanted.from.clone(), Access::Pull, &[], &global.config())?;
     let registry = Arc::new(registry);
     let Some(remote) = Remote::open(Arc::clone(&registry), &wanted.name, Depth::Everything)? else {
         let words = format!("{} is not in the registry", wanted.from);
