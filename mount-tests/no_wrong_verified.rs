@@ -59,8 +59,8 @@ fn status(user: &User, arguments: &[&str]) -> (Verdict, String) {
 }
 
 /// Reads a layout through the library.
-fn look(source: &dyn Source, hashes: &Hashes) -> Survey {
-    survey(source, hashes).unwrap()
+fn look(source: &dyn Source) -> Survey {
+    survey(source).unwrap()
 }
 
 /// Judges what was read, at a time.
@@ -90,7 +90,7 @@ fn judge_at(
 /// Reads and judges a layout through the library, now.
 fn judge(user: &User, root: &Path, hashes: &Hashes) -> Report {
     let source = Directory::open(root).unwrap();
-    let survey = look(&source, hashes);
+    let survey = look(&source);
     judge_at(user, (&source, &survey), hashes, clock::now())
 }
 

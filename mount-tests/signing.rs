@@ -190,7 +190,7 @@ fn touch(user: &User, layout: &Path, change: impl FnOnce(&mut Request), now: Uni
     let hashes = Hashes::new(Memory::None);
     let job = Job {
         store: &directory,
-        survey: &survey(&directory, &hashes).unwrap(),
+        survey: &survey(&directory).unwrap(),
         signer: &signer,
         request: &request,
         hashes: &hashes,

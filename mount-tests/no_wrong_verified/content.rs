@@ -151,7 +151,7 @@ fn a_layout_replaced_between_reads_is_judged_by_what_is_there() {
     let (user, root, image) = signed();
     let hashes = Hashes::new(Memory::None);
     let source = Directory::open(&root).unwrap();
-    let survey = look(&source, &hashes);
+    let survey = look(&source);
     let layer = blob_path(&root, &image.layers[0]);
     // Between reading the index and judging, a layer goes.
     let bytes = std::fs::read(&layer).unwrap();
@@ -192,7 +192,7 @@ fn a_clock_set_back_or_forward_leaves_the_validity_of_certificates() {
     let (user, root, _) = signed();
     let hashes = Hashes::new(Memory::None);
     let source = Directory::open(&root).unwrap();
-    let survey = look(&source, &hashes);
+    let survey = look(&source);
     let now = clock::now();
     let at = |seconds| judge_at(&user, (&source, &survey), &hashes, now.plus(seconds));
     let report = at(0);

@@ -44,18 +44,6 @@ impl Envelopes {
         opened
     }
 
-    /// Returns how many are remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Returns whether none is remembered.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Digest, String), Opened>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,7 +18,6 @@ use crate::audit::{self, Survey};
 use crate::export::{ExportError, Exported, Job, export};
 use crate::files::replace::{new_file_mode, remove_own_leftovers};
 use crate::files::{FileError, Folder, NewFile, Temporary};
-use crate::layout::{Hashes, Memory};
 use crate::report::Verdict;
 
 /// In a folder with more entries nothing is looked for.
@@ -59,7 +58,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let typed = Path::new(&reference.path);
     let mounted::Behind { layout, path, .. } =
         mounted::open(&reference.path, arguments.overlay.as_deref())?;
-    let survey = audit::survey(layout.source(), &Hashes::new(Memory::None))?;
+    let survey = audit::survey(layout.source())?;
     let index = match (&survey.index, &survey.invalid) {
         (Some(index), None) => index,
         (_, problem) => return Err(invalid(problem.as_deref())),

@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     };
     // Nothing remembered counts: every byte is read.
     let hashes = Hashes::new(Memory::None);
-    let survey = audit::survey(layout.source(), &hashes)?;
+    let survey = audit::survey(layout.source())?;
     let mut findings = structure::check(&survey, layout.source());
     let checked = blobs::check(&survey, layout.source(), &hashes, &mut findings);
     for finding in &mut findings {

@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let form = form(&arguments.output, global.form())?;
     let (reference, opened) =
         registries::open(&arguments.reference, &arguments.reading, &global.config())?;
-    let survey = audit::survey(opened.source(), &arguments.reading.hashes())?;
+    let survey = audit::survey(opened.source())?;
     let images = layouts::resolve(&survey, &layouts::selection(&reference))?;
     let mut answer = Answer {
         warnings: layouts::overlay_warnings(&survey),

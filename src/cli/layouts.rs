@@ -32,15 +32,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// Opens a layout, a tar with the overlay beside it. Writes nothing.
-    ///
-    /// # Errors
-    /// Says why it cannot be opened, and what to type instead.
-    pub fn open(path: &str) -> Result<Self, Failure> {
-        Self::open_with(path, None)
-    }
-
-    /// Opens a layout with the overlay that the user names. Writes nothing.
+    /// Opens a layout with the overlay that the user names; without one a tar has the one beside it. Writes nothing.
     ///
     /// # Errors
     /// Says why it cannot be opened, and what to type instead.
@@ -154,7 +146,7 @@ pub(super) fn canonical_place(path: &Path) -> std::io::Result<PathBuf> {
     })
 }
 
-/// Returns the lines that say what an overlay holds that is not shown.
+/// Returns the lines that say what an overlay holds that is not shown, as warnings in notation's form.
 #[must_use]
 pub fn overlay_warnings(survey: &Survey) -> Vec<String> {
     let ignored = ignored_in_overlay(survey).into_iter();

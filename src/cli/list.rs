@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let maximum = max_signatures(arguments.max_signatures)?;
     let (reference, opened) =
         registries::open(&arguments.reference, &arguments.reading, &global.config())?;
-    let survey = audit::survey(opened.source(), &arguments.reading.hashes())?;
+    let survey = audit::survey(opened.source())?;
     let images = layouts::resolve(&survey, &layouts::selection(&reference))?;
     let mut answer = match global.form() {
         Form::Text => {

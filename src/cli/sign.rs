@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         arguments.key.as_deref(),
     )?;
     let hashes = arguments.reading.hashes();
-    let survey = audit::survey(layout.source(), &hashes)?;
+    let survey = audit::survey(layout.source())?;
     let job = Job {
         store: layout.store()?,
         survey: &survey,

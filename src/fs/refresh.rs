@@ -164,7 +164,7 @@ impl Fs {
     /// Reads the layout; what cannot be read is a survey that says so.
     fn survey(&self) -> Survey {
         let envelopes = Arc::clone(&self.envelopes);
-        match audit::survey(&*self.source, &self.hashes) {
+        match audit::survey(&*self.source) {
             Ok(survey) => Survey {
                 envelopes,
                 ..survey

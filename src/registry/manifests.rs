@@ -40,8 +40,6 @@ pub struct StoredManifest {
 /// Is what the registry said to a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// Whether it lists the manifest as a referrer of its subject (`OCI-Subject`); a hint, never trusted.
-    pub subject_listed: bool,
     /// The tags that it says it set (`OCI-Tag`); registries that do not know tags as parameters say none.
     pub tags: Vec<String>,
 }
@@ -145,7 +143,6 @@ impl Registry {
         }
         check_digest(put.digest, &answer, &call.doing)?;
         Ok(Accepted {
-            subject_listed: answer.header("oci-subject").is_some(),
             tags: answer
                 .all("oci-tag")
                 .flat_map(|value| value.split(','))

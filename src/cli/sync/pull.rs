@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Fail
         ));
     };
     let hashes = arguments.hashes();
-    let survey = audit::survey(&remote, &hashes)?;
+    let survey = audit::survey(&remote)?;
     let trust = trust::read(&global.config(), arguments.policy.as_deref());
     let asked = Asked {
         source: &remote,

@@ -44,7 +44,7 @@ impl Source {
         let behind = mounted::open(&reference.path, arguments.overlay.as_deref())?;
         let (layout, mounted) = (behind.layout, behind.mounted);
         let hashes = arguments.hashes();
-        let survey = audit::survey(layout.source(), &hashes)?;
+        let survey = audit::survey(layout.source())?;
         let trust = match (&mounted, &arguments.policy) {
             (Some(mounted), None) => mounted.trust(&global.config()),
             (_, policy) => trust::read(&global.config(), policy.as_deref()),
