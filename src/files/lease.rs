@@ -12,7 +12,13 @@ use crate::sys::process::ignore_sigio;
 use crate::sys::stat::{FileSystem, file_system};
 
 /// Counts the holders by descriptor; an open file is kept open by its holders, so its number is not reused.
-static HOLDERS: Mutex<BTreeMap<RawFd, usize>> = Mutex::new(BTreeMap::new());
+///
+/// A lock is held while the kernel is asked, so each serves some of the descriptors only: threads that look at different files do
+/// not wait for one another.
+static HOLDERS: [Mutex<BTreeMap<RawFd, usize>>; LOCKS] =
+    [const { Mutex::new(BTreeMap::new()) }; LOCKS];
+/// Locks of the table of holders.
+const LOCKS: usize = 16;
 
 /// Is a granted read lease: while it stands, nobody has the file open or mapped for writing.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ impl HeldLease {
     /// Says why there is none.
     pub fn take(file: &Arc<OwnedFd>) -> Result<Self, Refused> {
         ignore_sigio();
-        let mut holders = holders();
+        let mut holders = holders_of(file);
         let count = holders.entry(file.as_raw_fd()).or_insert(0);
         let result = if *count > 0 {
             if has_read_lease(file.as_fd()) {
@@ -65,7 +71,7 @@ impl HeldLease {
 
 impl Drop for HeldLease {
     fn drop(&mut self) {
-        let mut holders = holders();
+        let mut holders = holders_of(&self.file);
         if let Some(count) = holders.get_mut(&self.file.as_raw_fd()) {
             *count -= 1;
             if *count == 0 {
@@ -76,8 +82,12 @@ impl Drop for HeldLease {
     }
 }
 
-fn holders() -> MutexGuard<'static, BTreeMap<RawFd, usize>> {
-    HOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks the part of the table that counts the holders of a file.
+fn holders_of(file: &OwnedFd) -> MutexGuard<'static, BTreeMap<RawFd, usize>> {
+    let number = usize::try_from(file.as_raw_fd()).unwrap_or_default();
+    let [first, ..] = &HOLDERS;
+    let lock = HOLDERS.get(number % LOCKS).unwrap_or(first);
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn first_lease(file: &OwnedFd) -> Result<(), Refused> {
@@ -159,6 +169,31 @@ mod tests {
         assert_eq!(HeldLease::take(&file).unwrap_err(), Refused::Writer);
         drop(second);
         assert!(options.open(&path).is_ok());
+    }
+
+    #[test]
+    fn holders_are_counted_by_file_whichever_lock_counts_them() {
+        let Some(temporary) = folder_with_leases() else {
+            return;
+        };
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(libc::O_NONBLOCK);
+        // More files than locks: some share one.
+        let files: Vec<_> = (0..3 * LOCKS)
+            .map(|number| {
+                let path = temporary.path().join(number.to_string());
+                fs::write(&path, "x").unwrap();
+                let file = shared(&path);
+                let leases = [0, 1].map(|_| HeldLease::take(&file).unwrap());
+                (path, leases)
+            })
+            .collect();
+        for (path, [first, second]) in files {
+            drop(first);
+            assert!(second.stands());
+            drop(second);
+            assert!(options.open(&path).is_ok(), "nobody holds it any more");
+        }
     }
 
     #[test]
