@@ -12,6 +12,7 @@ mod envelopes;
 mod images;
 mod reading;
 mod room;
+mod seen;
 mod selection;
 mod signatures;
 mod standing;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use envelopes::Envelopes;
+pub use seen::Seen;
 
 use crate::layout::{Hashes, IndexBytes, Listing, Source, SourceError};
 use crate::notary::{Anchors, Policy, PolicyError};
@@ -154,6 +156,20 @@ pub fn judge_survey(
     now: UnixTime,
     progress: &dyn Progress,
 ) -> Result<Report, AuditError> {
+    judge_and_see(survey, asked, hashes, now, progress).map(|(report, _)| report)
+}
+
+/// Judges a survey, and says in what state the files of its blobs were meanwhile.
+///
+/// # Errors
+/// As [`judge_survey`].
+pub fn judge_and_see(
+    survey: &Survey,
+    asked: &Asked<'_>,
+    hashes: &Hashes,
+    now: UnixTime,
+    progress: &dyn Progress,
+) -> Result<(Report, Seen), AuditError> {
     court::report(&court::Court::new(survey, asked, now), hashes, progress)
 }
 

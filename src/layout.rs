@@ -14,7 +14,7 @@ pub mod union;
 
 pub use blob::{Blob, Identity, Timestamp};
 pub use directory::Directory;
-pub use hashes::{HashError, Hashes, Lease, Look, Memory, VerifiedBlob};
+pub use hashes::{HashError, Hashes, Known, Lease, Look, Memory, VerifiedBlob};
 pub use overlay::Overlay;
 pub use source::{
     Addition, Committed, Extra, ExtraKind, FileFacts, Ignored, IndexBytes, Listing, Source,

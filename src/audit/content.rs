@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::cores::on_all_cores_with;
 use super::court::Court;
 use super::reading::causes;
-use super::{Asked, Content, Survey};
-use crate::layout::{Blob, HashError, Hashes, Look};
+use super::{Asked, Content, Seen, Survey};
+use crate::layout::{Blob, HashError, Hashes, Known, Look};
 use crate::oci::graph::Node;
 use crate::oci::{Closure, Descriptor, Digest, DocumentError, Progress};
 use crate::report::{Problem, Verdict};
@@ -42,16 +42,16 @@ pub(super) struct Flaw {
     problem: String,
 }
 
-/// Judges every blob of some closures, each once.
+/// Judges every blob of some closures, each once; says what was seen of those that were judged by what is known of them.
 pub(super) fn judge_blobs<'a>(
     asked: &Asked<'_>,
     hashes: &Hashes,
     progress: &dyn Progress,
     closures: impl Iterator<Item = &'a Arc<Closure>>,
-) -> Blobs<'a> {
+) -> (Blobs<'a>, Seen) {
     let mut blobs = Blobs::new();
     if asked.content == Content::Manifests {
-        return blobs;
+        return (blobs, Seen::default());
     }
     let mut wanted = Vec::new();
     for descriptor in closures.flat_map(|closure| &closure.blobs) {
@@ -60,39 +60,43 @@ pub(super) fn judge_blobs<'a>(
             wanted.push(descriptor);
         }
     }
+    if asked.content == Content::Known {
+        let seen = look_up_all(asked, hashes, wanted, &mut blobs);
+        return (blobs, seen);
+    }
     // The largest go first, so that no core waits long for another at the end.
     wanted.sort_by_key(|descriptor| std::cmp::Reverse(descriptor.size));
-    if asked.content == Content::Known {
-        let look_at = |look: &mut Look, descriptor: &&Descriptor| {
-            look_up(asked, (hashes, look), descriptor).map(Box::new)
-        };
-        let flaws = on_all_cores_with(&wanted, Look::default, &look_at);
-        for (descriptor, flaw) in wanted.iter().zip(flaws) {
-            if let Some(flaw) = flaw {
+    for batch in wanted.chunks(OPEN_BLOBS_MAX) {
+        judge_batch(asked, hashes, progress, batch, &mut blobs);
+    }
+    (blobs, Seen::default())
+}
+
+/// Judges blobs by what is known of them.
+fn look_up_all<'a>(
+    asked: &Asked<'_>,
+    hashes: &Hashes,
+    mut wanted: Vec<&'a Descriptor>,
+    blobs: &mut Blobs<'a>,
+) -> Seen {
+    wanted.sort_unstable_by(|one, other| one.digest.cmp(&other.digest));
+    let look_at = |look: &mut Look, descriptor: &&Descriptor| {
+        let blob = open(asked, descriptor).map_err(Box::new)?;
+        let known = hashes.known_as(look, descriptor, &blob);
+        known.ok_or_else(|| Box::new(pending()))
+    };
+    let found = on_all_cores_with(&wanted, Look::default, &look_at);
+    let mut states = Vec::with_capacity(wanted.len());
+    for (descriptor, known) in wanted.into_iter().zip(found) {
+        match known {
+            Ok(Known { state: Some(state) }) => states.push((descriptor.clone(), state)),
+            Ok(Known { state: None }) => {}
+            Err(flaw) => {
                 blobs.insert((&descriptor.digest, descriptor.size), Some(flaw));
             }
         }
-    } else {
-        for batch in wanted.chunks(OPEN_BLOBS_MAX) {
-            judge_batch(asked, hashes, progress, batch, &mut blobs);
-        }
     }
-    blobs
-}
-
-/// Judges a blob by what is known of it.
-fn look_up(
-    asked: &Asked<'_>,
-    (hashes, look): (&Hashes, &mut Look),
-    descriptor: &Descriptor,
-) -> Option<Flaw> {
-    match open(asked, descriptor) {
-        Err(flaw) => Some(flaw),
-        Ok(blob) => match hashes.known_by(look, descriptor, &blob) {
-            Some(_) => None,
-            None => Some(pending()),
-        },
-    }
+    Seen::of(states)
 }
 
 fn judge_batch<'a>(

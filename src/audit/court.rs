@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::signatures::earlier;
 use super::standing::{Standing, policy_problems};
-use super::{Asked, AuditError, Content, Survey, children, coverage, docker, images, selection};
+use super::{
+    Asked, AuditError, Content, Seen, Survey, children, coverage, docker, images, selection,
+};
 use crate::layout::{Hashes, Source};
 use crate::notary::{Certificate, ChainCache};
 use crate::oci::limits::GRAPH_DESCRIPTORS_MAX;
@@ -53,7 +55,7 @@ pub(super) fn report(
     court: &Court<'_>,
     hashes: &Hashes,
     progress: &dyn Progress,
-) -> Result<Report, AuditError> {
+) -> Result<(Report, Seen), AuditError> {
     let mut problems = policy_problems(court.asked);
     if let Some(problem) = &court.survey.invalid {
         problems.push(Problem {
@@ -64,7 +66,8 @@ pub(super) fn report(
             problem: problem.clone(),
             hint: "restore index.json and oci-layout from where the layout came from".to_owned(),
         });
-        return Ok(assemble(court, hashes, Vec::new(), problems));
+        let report = assemble(court, hashes, Vec::new(), problems);
+        return Ok((report, Seen::default()));
     }
     let selected = selection::select(court.survey, &court.asked.images)?;
     let closures = closures(court.survey, &selected);
@@ -72,15 +75,15 @@ pub(super) fn report(
         (court.survey, court.asked.source),
         &closures,
     ));
-    let (images, valid_until) = images::judge(court, hashes, progress, (&selected, &closures));
-    let (children, children_until) = children::judge(court, &images, &closures);
-    let mut report = assemble(court, hashes, images, problems);
+    let found = images::judge(court, hashes, progress, (&selected, &closures));
+    let (children, children_until) = children::judge(court, &found.reports, &closures);
+    let mut report = assemble(court, hashes, found.reports, problems);
     report.children = children;
-    report.valid_until = earlier(valid_until, children_until);
+    report.valid_until = earlier(found.valid_until, children_until);
     let (orphans, extras) = coverage::count(court.survey, &closures);
     report.orphans = orphans;
     report.extras = extras;
-    Ok(report)
+    Ok((report, found.seen))
 }
 
 /// Returns the closure of every image of the layout and of those selected, each root once.

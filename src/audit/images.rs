@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Seen;
 use super::content::{self, Findings};
 use super::cores::on_all_cores;
 use super::court::{Closures, Court};
@@ -21,13 +22,23 @@ struct Case {
     judged: Judged,
 }
 
+/// Is what was found about the images that were selected.
+pub(super) struct Found {
+    /// Their reports.
+    pub(super) reports: Vec<ImageReport>,
+    /// The first moment at which they may differ.
+    pub(super) valid_until: Option<UnixTime>,
+    /// What was seen of the files of their blobs.
+    pub(super) seen: Seen,
+}
+
 /// Judges the selected images, each root once.
 pub(super) fn judge(
     court: &Court<'_>,
     hashes: &Hashes,
     progress: &dyn Progress,
     (selected, closures): (&[Image], &Closures),
-) -> (Vec<ImageReport>, Option<UnixTime>) {
+) -> Found {
     let mut positions = HashMap::new();
     let mut roots: Vec<&Image> = Vec::new();
     let mut root_of = Vec::with_capacity(selected.len());
@@ -56,7 +67,7 @@ pub(super) fn judge(
         .filter(|docket| docket.signatures.is_some())
         .map(|docket| (&docket.root.descriptor.digest, docket.closure))
         .collect();
-    let blobs = content::judge_blobs(court.asked, hashes, progress, wanted.into_values());
+    let (blobs, seen) = content::judge_blobs(court.asked, hashes, progress, wanted.into_values());
     let problems_max = room::problems_max(selected.len());
     let judge = |docket: &Docket<'_>| match &docket.signatures {
         None => Case {
@@ -81,7 +92,11 @@ pub(super) fn judge(
             Some(image_report(court, image, case, &mut budget))
         })
         .collect();
-    (reports, valid_until)
+    Found {
+        reports,
+        valid_until,
+        seen,
+    }
 }
 
 /// Is what is to be judged about one root; without signatures there is no room for any of it.

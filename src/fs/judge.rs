@@ -85,13 +85,13 @@ impl Fs {
         };
         let mut basis = before.basis.clone();
         basis.observed.now = self.inputs.now();
-        let mut report = self.report(&basis, Content::Full, &watched);
-        let (mut looked, mut standing) = look::closures(self, &basis, &report);
+        let (mut report, mut seen) = self.report(&basis, Content::Full, &watched);
+        let (mut looked, mut standing) = look::closures(self, &basis, &report, &seen);
         // What was written a moment ago can only be hashed for one look. A moment later the result stands.
         if matches!(standing, Standing::OneLook | Standing::Unknown) {
             std::thread::sleep(SETTLING);
-            report = self.report(&basis, Content::Full, &watched);
-            (looked, standing) = look::closures(self, &basis, &report);
+            (report, seen) = self.report(&basis, Content::Full, &watched);
+            (looked, standing) = look::closures(self, &basis, &report, &seen);
         }
         let turn = lock(&self.turn);
         // Whatever was swapped in meanwhile is pending itself, and quickly judged now.

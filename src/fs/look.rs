@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::Fs;
 use super::snapshot::{Basis, Judged, Looked, Snapshot};
 use super::workers::lock;
-use crate::audit::Content;
 use crate::audit::cores::on_all_cores_with;
+use crate::audit::{Content, Seen};
 use crate::layout::{Blob, Identity, Look};
 use crate::oci::{Descriptor, Digest, NoProgress};
 use crate::report::{ImageReport, Report};
@@ -47,8 +47,13 @@ impl Judged {
     }
 }
 
-/// Looks at the files of all closures just after judging them.
-pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>, Standing) {
+/// Looks at the files of all closures just after judging them, when `seen` was seen of them.
+pub(super) fn closures(
+    fs: &Fs,
+    basis: &Basis,
+    report: &Report,
+    seen: &Seen,
+) -> (Vec<Looked>, Standing) {
     let bad: BTreeSet<&Digest> = report
         .images
         .iter()
@@ -69,21 +74,26 @@ pub(super) fn closures(fs: &Fs, basis: &Basis, report: &Report) -> (Vec<Looked>,
         .into_values()
         .map(|(descriptor, is_whole)| {
             let is_bad = bad.contains(&descriptor.digest);
+            let is_document = basis.survey.graph.document(&descriptor.digest).is_some();
             Wanted {
                 descriptor,
                 is_good: is_whole && !is_bad,
-                is_hashed: basis.survey.graph.document(&descriptor.digest).is_some() && !is_bad,
+                is_hashed: is_document && !is_bad,
+                state: match is_document {
+                    true => None,
+                    false => seen.state(descriptor),
+                },
             }
         })
         .collect();
     let images = report.images.iter().chain(&report.children);
     files.extend(images.flat_map(signatures));
-    let seen = on_all_cores_with(&files, Look::default, &|look, wanted: &Wanted<'_>| {
+    let found = on_all_cores_with(&files, Look::default, &|look, wanted: &Wanted<'_>| {
         fs.look_after_judging(look, wanted)
     });
     let mut standing = Standing::Stands;
-    let mut looked = Vec::with_capacity(seen.len());
-    for (file, found) in seen {
+    let mut looked = Vec::with_capacity(found.len());
+    for (file, found) in found {
         looked.push(file);
         standing = standing.max(found);
     }
@@ -99,6 +109,7 @@ fn signatures(image: &ImageReport) -> impl Iterator<Item = Wanted<'_>> {
             descriptor,
             is_good: false,
             is_hashed: is_sound,
+            state: None,
         })
     })
 }
@@ -108,17 +119,25 @@ struct Wanted<'a> {
     descriptor: &'a Descriptor,
     is_good: bool,
     is_hashed: bool,
+    /// The state of the file, where the blob was known in it, under a lease, while it was judged.
+    state: Option<&'a Identity>,
 }
 
 impl Fs {
     /// Hashes a manifest or envelope as it is stored now, so that a later look can tell whether it still is what was read.
-    fn hash_again(&self, descriptor: &Descriptor, blob: Option<&Blob>) -> Standing {
+    fn hash_again(
+        &self,
+        look: &mut Look,
+        descriptor: &Descriptor,
+        blob: Option<&Blob>,
+    ) -> Standing {
         let Some(blob) = blob else {
             return Standing::Changed;
         };
         // Its size is compared by its digest; two descriptors may give different ones.
         let stored = Descriptor::new("", descriptor.digest.clone(), blob.size());
-        match self.hashes.verify(&stored, blob, &NoProgress) {
+        let verified = self.hashes.verify_by(look, &stored, blob, &NoProgress);
+        match verified {
             Ok(verified) if verified.stands() => Standing::Stands,
             Ok(_) => Standing::OneLook,
             Err(_) => Standing::Changed,
@@ -126,9 +145,12 @@ impl Fs {
     }
 
     fn look_after_judging(&self, look: &mut Look, wanted: &Wanted<'_>) -> (Looked, Standing) {
+        if let Some(seen) = self.still_known(wanted) {
+            return (seen, Standing::Stands);
+        }
         let blob = self.stored(wanted.descriptor);
         let hashed = match wanted.is_hashed {
-            true => self.hash_again(wanted.descriptor, blob.as_ref()),
+            true => self.hash_again(look, wanted.descriptor, blob.as_ref()),
             false => Standing::Stands,
         };
         let seen = self.look_at(look, wanted.descriptor, blob);
@@ -138,6 +160,21 @@ impl Fs {
             _ => Standing::Stands,
         };
         (seen, hashed.max(found))
+    }
+
+    /// Returns what a look at a file's name shows, where that says as much as opening it: it is the file that the blob was known in,
+    /// in the state that was seen under the lease.
+    ///
+    /// Nobody could write when that was seen, its times had settled when it was hashed, and every change since gives it other times.
+    fn still_known(&self, wanted: &Wanted<'_>) -> Option<Looked> {
+        let state = wanted.state?;
+        let now = self.source.state(&wanted.descriptor.digest)?;
+        let stands = now == *state && !self.hashes.is_distrusted(state);
+        stands.then(|| Looked {
+            descriptor: wanted.descriptor.clone(),
+            identity: Some(now),
+            known: true,
+        })
     }
 
     /// Returns what is stored under a digest now.

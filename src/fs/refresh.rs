@@ -12,7 +12,7 @@ use super::inputs::{Links, PolicyFile, SignFile};
 use super::snapshot::{Basis, Judged, Looked, Observed, Snapshot, waits_for_hashing};
 use super::workers::lock;
 use super::{Fs, look};
-use crate::audit::{self, Asked, Content, Selection, Survey};
+use crate::audit::{self, Asked, Content, Seen, Selection, Survey};
 use crate::layout::{Source, Stamp};
 use crate::oci::{Graph, NoProgress, Progress, UnixTime};
 use crate::report::{ContentLevel, Problem, Report, Verdict};
@@ -209,11 +209,11 @@ impl Fs {
     /// Judges by known hashes, until the files are what was judged.
     fn judge_and_swap(&self, mut basis: Basis) -> Arc<Snapshot> {
         for _ in 0..JUDGINGS_MAX {
-            let report = self.report(&basis, Content::Known, &NoProgress);
+            let (report, seen) = self.report(&basis, Content::Known, &NoProgress);
             if basis.recheck_at.is_none() && waits_for_hashing(&report) {
                 return self.swap(basis, report, Judged::Pending, Arc::default());
             }
-            let (looked, standing) = look::closures(self, &basis, &report);
+            let (looked, standing) = look::closures(self, &basis, &report, &seen);
             if let Some(judged) = Judged::by(standing, Content::Known) {
                 return self.swap(basis, report, judged, Arc::new(looked));
             }
@@ -226,13 +226,13 @@ impl Fs {
         self.swap(basis, report, Judged::Pending, Arc::default())
     }
 
-    /// Judges a basis.
+    /// Judges a basis, and says what was seen of the files meanwhile.
     pub(super) fn report(
         &self,
         basis: &Basis,
         content: Content,
         progress: &dyn Progress,
-    ) -> Report {
+    ) -> (Report, Seen) {
         let asked = Asked {
             source: &*self.source as &dyn Source,
             trust: &basis.trust,
@@ -244,13 +244,14 @@ impl Fs {
             metadata: &BTreeMap::new(),
         };
         let now = basis.observed.now;
-        let judged = audit::judge_survey(&basis.survey, &asked, &self.hashes, now, progress);
-        let mut report = judged.unwrap_or_else(|error| self.undecided(basis, chain(&error)));
+        let judged = audit::judge_and_see(&basis.survey, &asked, &self.hashes, now, progress);
+        let undecided = |error| (self.undecided(basis, chain(&error)), Seen::default());
+        let (mut report, seen) = judged.unwrap_or_else(undecided);
         report.refused.clone_from(&basis.refused);
         if basis.recheck_at.is_some() {
             soften(&mut report);
         }
-        report
+        (report, seen)
     }
 
     fn undecided(&self, basis: &Basis, problem: String) -> Report {

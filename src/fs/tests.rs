@@ -2,6 +2,7 @@
 
 mod control;
 mod folders;
+mod looking;
 mod model;
 mod reading;
 mod refreshing;

@@ -17,7 +17,7 @@ use super::{
     Addition, Blob, Committed, FileFacts, Identity, IndexBytes, Listing, Source, SourceError,
     Stamp, Store, Timestamp,
 };
-use crate::files::{Folder, OpenFile};
+use crate::files::{Folder, Kind, OpenFile};
 use crate::oci::Digest;
 use crate::oci::limits::INDEX_BYTES_MAX;
 use root::Root;
@@ -144,6 +144,11 @@ impl Source for Directory {
             return Ok(None);
         };
         Ok(self.held().folder.file(&path)?.map(Blob::of_file))
+    }
+
+    fn state(&self, digest: &Digest) -> Option<Identity> {
+        let stat = self.held().folder.stat_at(&blob_path(digest)?).ok()??;
+        (stat.kind == Kind::File).then(|| Identity::from(&stat))
     }
 
     fn listing(&self) -> Result<Listing, SourceError> {

@@ -22,10 +22,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-pub use look::Look;
+pub use look::{Known, Look};
 pub use verified::{HashError, VerifiedBlob};
 
-use super::Blob;
+use super::{Blob, Identity};
 use crate::files::{HeldLease, Refused};
 use crate::oci::{Algorithm, Descriptor, NoProgress, Progress};
 use memory::Store;
@@ -104,6 +104,22 @@ impl Hashes {
         self.recall(look, descriptor, blob, algorithm)?.ok()
     }
 
+    /// Returns how a blob is known, if an earlier result stands; reads no content of files.
+    #[must_use]
+    pub fn known_as(&self, look: &mut Look, descriptor: &Descriptor, blob: &Blob) -> Option<Known> {
+        let known = self.known_by(look, descriptor, blob)?;
+        let is_leased = known.lease() == Lease::Granted;
+        Some(Known {
+            state: is_leased.then(|| look.state_of(blob)).flatten(),
+        })
+    }
+
+    /// Returns whether a file in this state turned out to hold other bytes than were hashed.
+    #[must_use]
+    pub fn is_distrusted(&self, state: &Identity) -> bool {
+        self.table().is_distrusted(state)
+    }
+
     /// Returns the blob as verified: by an earlier result that stands, else by hashing it now.
     ///
     /// # Errors
@@ -114,8 +130,22 @@ impl Hashes {
         blob: &Blob,
         progress: &dyn Progress,
     ) -> Result<VerifiedBlob, HashError> {
+        self.verify_by(&mut Look::default(), descriptor, blob, progress)
+    }
+
+    /// Does the same; what was seen of the blob's file serves the next look at it.
+    ///
+    /// # Errors
+    /// As [`Hashes::verify`].
+    pub fn verify_by(
+        &self,
+        look: &mut Look,
+        descriptor: &Descriptor,
+        blob: &Blob,
+        progress: &dyn Progress,
+    ) -> Result<VerifiedBlob, HashError> {
         let algorithm = check_size(descriptor, blob)?;
-        if let Some(result) = self.recall(&mut Look::default(), descriptor, blob, algorithm) {
+        if let Some(result) = self.recall(look, descriptor, blob, algorithm) {
             return result;
         }
         progress.expect(blob.size());

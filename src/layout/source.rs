@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Blob, Timestamp};
+use super::{Blob, Identity, Timestamp};
 use crate::files::{FileError, Stat};
 use crate::oci::{Digest, JsonError};
 
@@ -263,6 +263,13 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Returns an error where something is there that cannot be read as a regular file.
     fn blob(&self, digest: &Digest) -> Result<Option<Blob>, SourceError>;
+    /// Returns the state of the file that is stored under a digest, by one look at its name: nothing is opened, so nothing is
+    /// said of who writes. `None` where nothing is there, or where one look does not tell.
+    ///
+    /// Only good for noticing changes: a state that was seen before, when the blob was opened, says that it is that file, unchanged.
+    fn state(&self, _digest: &Digest) -> Option<Identity> {
+        None
+    }
     /// Lists stored blobs and extras.
     ///
     /// # Errors

@@ -307,3 +307,43 @@ fn refuses_an_index_over_its_limit() {
         })
     ));
 }
+
+#[test]
+fn the_state_of_a_name_differs_with_everything_that_is_done_to_it() {
+    let (temporary, digest) = layout();
+    let directory = Directory::open(temporary.path()).unwrap();
+    let path = temporary.path().join("blobs/sha256").join(digest.hex());
+    let Some(Blob::File { identity, .. }) = directory.blob(&digest).unwrap() else {
+        panic!("a blob in a folder is in a file");
+    };
+    assert_eq!(directory.state(&digest), Some(identity));
+    assert_eq!(directory.state(&Digest::of(b"other")), None);
+    let mut before = Some(identity);
+    let copy = temporary.path().join("copy");
+    let replace = || {
+        fs::write(&copy, "content").unwrap();
+        fs::rename(&copy, &path).unwrap();
+    };
+    let touch = || {
+        let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_times(times).unwrap();
+    };
+    let changes: [&dyn Fn(); 4] = [
+        &|| fs::write(&path, "CONTENT").unwrap(),
+        &touch,
+        &replace,
+        &|| {
+            fs::rename(&path, &copy).unwrap();
+            symlink("../../copy", &path).unwrap();
+        },
+    ];
+    for change in changes {
+        settle();
+        change();
+        let now = directory.state(&digest);
+        assert_ne!(now, before);
+        before = now;
+    }
+    assert_eq!(before, None, "a symlink is not followed");
+}

@@ -32,6 +32,14 @@ struct Seen {
     lease: Lease,
 }
 
+/// Is how a blob is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The state of its file, where it was seen under a lease and the blob was hashed under one: while the file is in this state,
+    /// its bytes are those that were hashed.
+    pub state: Option<Identity>,
+}
+
 impl Hashes {
     /// Returns what an earlier result says, if one stands.
     pub(super) fn recall(
@@ -92,7 +100,7 @@ impl Hashes {
 
     fn knows(&self, key: &Key) -> bool {
         let table = self.table();
-        let (known, distrusted) = (table.has(key), table.is_distrusted(key));
+        let (known, distrusted) = (table.has(key), table.is_distrusted(&key.identity));
         drop(table);
         let store = self.store.as_ref().filter(|_| !distrusted);
         known || store.is_some_and(|store| store.has(key))
@@ -104,7 +112,7 @@ impl Hashes {
         }
         let entry = self.store.as_ref()?.entry(key)?;
         let mut table = self.table();
-        if table.is_distrusted(key) {
+        if table.is_distrusted(&key.identity) {
             return None;
         }
         // The values of a large blob are copied out of the memory once.
@@ -116,6 +124,15 @@ impl Hashes {
 }
 
 impl Look {
+    /// Returns the state of a blob's file, as it was seen under the lease that is held.
+    pub(super) fn state_of(&self, blob: &Blob) -> Option<Identity> {
+        let Blob::File { file, .. } = blob else {
+            return None;
+        };
+        let held = self.held.as_ref()?;
+        Arc::ptr_eq(&held.file, file).then_some(held.identity)
+    }
+
     fn at(&self, file: &Arc<OwnedFd>) -> Option<Seen> {
         let held = self.held.as_ref()?;
         // A writer that waited too long for the lease was let in by the kernel.

@@ -90,8 +90,8 @@ impl Table {
     }
 
     /// Returns whether what an earlier process remembered is of no use.
-    pub(super) fn is_distrusted(&self, key: &Key) -> bool {
-        self.distrusted.contains(&key.identity)
+    pub(super) fn is_distrusted(&self, identity: &Identity) -> bool {
+        self.distrusted.contains(identity)
     }
 
     /// Returns the records of what may be remembered since this was last asked.

@@ -490,3 +490,42 @@ fn a_memory_of_another_owner_is_neither_read_nor_written() {
     hashes.save().unwrap();
     assert_eq!(fs::read(&file).unwrap(), good);
 }
+
+#[test]
+fn a_lease_taken_for_verifying_serves_the_look_after_it() {
+    let Some((_folder, memory, descriptor, blob)) = remembered() else {
+        return;
+    };
+    let Blob::File { file, .. } = &blob else {
+        panic!("a blob in a folder is in a file");
+    };
+    let hashes = Hashes::new(Memory::Folder(memory));
+    let mut look = Look::default();
+    let verified = hashes.verify_by(&mut look, &descriptor, &blob, &NoProgress);
+    assert!(verified.unwrap().stands());
+    assert_eq!(hashes.bytes_hashed(), 0);
+    assert!(crate::sys::lease::has_read_lease(file.as_fd()));
+    let known = hashes.known_as(&mut look, &descriptor, &blob).unwrap();
+    let Blob::File { identity, .. } = &blob else {
+        panic!("a blob in a folder is in a file");
+    };
+    assert_eq!(known.state, Some(*identity));
+    drop(look);
+    assert!(!crate::sys::lease::has_read_lease(file.as_fd()));
+}
+
+#[test]
+fn a_blob_hashed_without_leases_is_known_in_no_state() {
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let bytes = content(5000);
+    let blob = stored(folder.path(), &bytes);
+    let descriptor = sha256(&bytes);
+    std::thread::sleep(Duration::from_millis(150));
+    let hashes = no_memory();
+    let verified = hashes.verify(&descriptor, &blob, &NoProgress).unwrap();
+    assert_eq!(verified.lease(), Lease::Unavailable);
+    let known = hashes.known_as(&mut Look::default(), &descriptor, &blob);
+    assert_eq!(known.unwrap().state, None);
+}
