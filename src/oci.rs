@@ -3,6 +3,7 @@
 //! Pure: bytes in, values out. The base types every room shares (`UnixTime`, `Progress`) live here too.
 //! Not here: where bytes come from (`layout`), signatures (`notary`).
 
+mod annotations;
 pub mod descriptor;
 pub mod digest;
 pub mod graph;
@@ -16,6 +17,7 @@ pub mod progress;
 pub mod reference;
 pub mod time;
 
+pub use annotations::Annotations;
 pub use descriptor::{Described, Descriptor, More, Platform};
 pub use digest::{Algorithm, Digest, DigestError, HEX_BYTES_MAX, Hasher, write_hex};
 pub use graph::{Closure, Fetched, Graph, Image, Referrer};

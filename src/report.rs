@@ -277,7 +277,7 @@ pub fn signature_json(image: &ImageReport, signature: &SignatureReport) -> Strin
 #[must_use]
 pub fn user_metadata(signature: &SignatureReport) -> BTreeMap<String, String> {
     match signature.intact.as_ref().map(|intact| &intact.target) {
-        Some(Ok(target)) => target.descriptor.annotations.clone(),
+        Some(Ok(target)) => target.descriptor.annotations.to_map(),
         _ => BTreeMap::new(),
     }
 }

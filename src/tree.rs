@@ -4,6 +4,7 @@
 //! backup. docs/SEMANTICS.md, "The tree". Not here: scratch files and handles (`fs`), reading (`layout`).
 
 pub mod build;
+mod entries;
 mod images;
 pub mod inode;
 pub mod later;
@@ -38,7 +39,7 @@ pub struct Tree {
 /// Is a part of a tree.
 #[derive(Debug, Clone, Default)]
 struct Part {
-    entries: HashMap<u64, Entry>,
+    entries: entries::Entries,
     folders: HashMap<u64, BTreeMap<Box<OsStr>, u64>>,
     bytes: u64,
     /// The raw names of images, by the inode numbers of their folders.
@@ -57,7 +58,7 @@ impl Tree {
 
     /// Returns an entry that is held as one.
     fn listed(&self, inode: u64) -> Option<&Entry> {
-        self.parts().find_map(|part| part.entries.get(&inode))
+        self.parts().find_map(|part| part.entries.get(inode))
     }
 
     fn is_taken(&self, inode: u64) -> bool {
@@ -120,10 +121,10 @@ impl Tree {
     /// Returns all entries but the links to layers, which never change while their manifest is there.
     pub fn entries_but_layers(&self) -> impl Iterator<Item = Entry> {
         let own = &self.own.entries;
-        let fixed = self.fixed.entries.values();
+        let fixed = self.fixed.entries.iter();
         let listed = own
-            .values()
-            .chain(fixed.filter(|entry| !own.contains_key(&entry.inode)));
+            .iter()
+            .chain(fixed.filter(|entry| !own.has(entry.inode)));
         let blobs = self.parts().flat_map(|part| part.shelf.blobs());
         listed.cloned().chain(blobs)
     }
@@ -132,8 +133,8 @@ impl Tree {
     #[must_use]
     pub fn len(&self) -> usize {
         let own = &self.own.entries;
-        let fixed = self.fixed.entries.keys();
-        let fixed = fixed.filter(|inode| !own.contains_key(inode)).count();
+        let fixed = self.fixed.entries.iter();
+        let fixed = fixed.filter(|entry| !own.has(entry.inode)).count();
         let shelves = self.parts().map(|part| part.shelf.len());
         shelves.fold(own.len().saturating_add(fixed), usize::saturating_add)
     }
@@ -206,7 +207,7 @@ impl Tree {
             node: entry.node,
             attributes: entry.attributes,
         };
-        self.own.entries.insert(inode, entry);
+        self.own.entries.insert(entry);
         Some(inode)
     }
 
@@ -216,7 +217,7 @@ impl Tree {
             return;
         };
         entry.attributes.links = entry.attributes.links.saturating_add(1);
-        self.own.entries.insert(folder, entry);
+        self.own.entries.insert(entry);
     }
 
     /// Returns whether the part that follows from the layout is the very one of another tree.
@@ -227,6 +228,7 @@ impl Tree {
 
     /// Makes what was added so far the part that the next tree may share.
     fn fix(&mut self) {
+        self.own.entries.shrink();
         self.fixed = Arc::new(std::mem::take(&mut self.own));
     }
 }

@@ -3,21 +3,25 @@
 //! Kept is only what follows from the bytes alone ([`Envelope::check_with`]): no time, no policy, no trust store, and never a
 //! verdict. The bytes are read and hashed each time all the same.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::notary::{ChainCache, Envelope, IntactEnvelope, IntegrityError};
-use crate::oci::Digest;
+use crate::oci::{Digest, media_type};
 
 /// Envelopes remembered at most; past this the memory starts over.
 const ENVELOPES_MAX: usize = 100_000;
 
 type Opened = Result<Arc<IntactEnvelope>, IntegrityError>;
 
+/// Is the same as it is kept: few are not intact, and why takes more room than a pointer.
+type Kept = Result<Arc<IntactEnvelope>, Box<IntegrityError>>;
+
 /// Remembers what envelopes are.
 #[derive(Debug, Default)]
 pub struct Envelopes {
-    opened: Mutex<HashMap<(Digest, String), Opened>>,
+    opened: Mutex<HashMap<(Digest, Cow<'static, str>), Kept>>,
 }
 
 impl Envelopes {
@@ -28,10 +32,10 @@ impl Envelopes {
         bytes: &[u8],
         chains: &ChainCache,
     ) -> Opened {
-        let key = (digest.clone(), media_type.to_owned());
+        let key = (digest.clone(), media_type::shared(media_type));
         let known = self.lock().get(&key).cloned();
         if let Some(known) = known {
-            return known;
+            return known.map_err(|error| *error);
         }
         let opened = Envelope::parse(media_type, bytes)
             .and_then(|envelope| envelope.check_with(chains))
@@ -40,11 +44,11 @@ impl Envelopes {
         if table.len() >= ENVELOPES_MAX {
             table.clear();
         }
-        table.insert(key, opened.clone());
+        table.insert(key, opened.clone().map_err(Box::new));
         opened
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Digest, String), Opened>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Digest, Cow<'static, str>), Kept>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

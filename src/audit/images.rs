@@ -84,14 +84,12 @@ pub(super) fn judge(
         .iter()
         .fold(None, |until, case| earlier(until, case.judged.valid_until));
     let mut budget = Budget::MAX;
-    let reports = selected
-        .iter()
-        .zip(root_of)
-        .filter_map(|(image, position)| {
-            let case = cases.get(position)?;
-            Some(image_report(court, image, case, &mut budget))
-        })
-        .collect();
+    let mut reports = Vec::with_capacity(selected.len());
+    for (image, position) in selected.iter().zip(root_of) {
+        if let Some(case) = cases.get(position) {
+            reports.push(image_report(court, image, case, &mut budget));
+        }
+    }
     Found {
         reports,
         valid_until,
@@ -139,7 +137,8 @@ fn image_report(court: &Court<'_>, image: &Image, case: &Case, budget: &mut Budg
     let closure = &case.findings.closure;
     let descriptors = closure.manifests.len().saturating_add(closure.blobs.len());
     if budget.take(descriptors, case.judged.signatures.len()) {
-        report.signatures.clone_from(&case.judged.signatures);
+        // Not `clone_from`: it leaves room for more, and there are ten thousand of these.
+        report.signatures = case.judged.signatures.clone();
         report.closure = Arc::clone(closure);
         report.problems.extend(case.judged.problems.iter().cloned());
     } else {

@@ -1,14 +1,13 @@
 //! Descriptors: what points at a blob. <https://github.com/opencontainers/image-spec/blob/main/descriptor.md>
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use base64ct::{Base64, Encoding as _};
 use serde_json::{Map, Value};
 
-use super::{Digest, DocumentError, media_type, members};
+use super::{Annotations, Digest, DocumentError, media_type, members};
 
 /// Points at content by type, digest and size.
 ///
@@ -34,7 +33,7 @@ pub struct More {
     /// The artifact type, where given.
     pub artifact_type: Option<String>,
     /// The annotations, sorted by key.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     /// The platform, where given.
     pub platform: Option<Platform>,
     /// The embedded content (decoded), where given.
@@ -46,7 +45,7 @@ pub struct More {
 /// What a descriptor says that says no more.
 static NO_MORE: More = More {
     artifact_type: None,
-    annotations: BTreeMap::new(),
+    annotations: Annotations::NONE,
     platform: None,
     data: None,
     has_urls: false,

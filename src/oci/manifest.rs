@@ -1,7 +1,5 @@
 //! Manifests and indexes: lenient where real writers are, strict where two readers could differ.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
 use super::limits::DESCRIPTORS_MAX;
@@ -9,7 +7,7 @@ use super::media_type::{
     ARTIFACT_MANIFEST, DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, IMAGE_INDEX, IMAGE_MANIFEST,
     is_index, is_manifest,
 };
-use super::{Descriptor, DigestError, JsonError, json, members};
+use super::{Annotations, Descriptor, DigestError, JsonError, json, members};
 
 /// The members of manifests and indexes together: what one kind knows may not appear disguised in the other.
 const MEMBERS: [&str; 9] = [
@@ -40,7 +38,7 @@ pub struct ImageManifest {
     /// `subject`, where given.
     pub subject: Option<Descriptor>,
     /// `annotations`, sorted by key.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
 }
 
 /// Holds what an image index says.
@@ -55,7 +53,7 @@ pub struct ImageIndex {
     /// `subject`, where given.
     pub subject: Option<Descriptor>,
     /// `annotations`, sorted by key.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
 }
 
 /// Is one of the two.

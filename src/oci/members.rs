@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{DocumentError, json};
+use super::{Annotations, DocumentError, json};
 
 /// Returns the members of an object.
 pub(super) fn object(value: &Value) -> Result<&Map<String, Value>, DocumentError> {
@@ -65,20 +65,19 @@ pub(super) fn elements<'a>(
 }
 
 /// Returns `annotations`, sorted by key.
-pub(super) fn annotations(
-    object: &Map<String, Value>,
-) -> Result<BTreeMap<String, String>, DocumentError> {
+pub(super) fn annotations(object: &Map<String, Value>) -> Result<Annotations, DocumentError> {
     let members = match present(object, "annotations") {
-        None => return Ok(BTreeMap::new()),
+        None => return Ok(Annotations::NONE),
         Some(Value::Object(members)) => members,
         Some(_) => return Err(DocumentError::member("annotations", "is not an object")),
     };
-    members
+    let members = members
         .iter()
         .map(|(key, value)| match value {
             Value::String(text) => Ok((key.clone(), text.clone())),
             Value::Null => Ok((key.clone(), String::new())),
             _ => Err(DocumentError::member(key, "is not a string").under("annotations")),
         })
-        .collect()
+        .collect::<Result<BTreeMap<_, _>, _>>()?;
+    Ok(members.into())
 }

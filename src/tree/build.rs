@@ -149,6 +149,7 @@ impl<'a> Builder<'a> {
         self.control_files();
         self.status();
         self.signatures();
+        self.tree.own.entries.shrink();
         self.tree
     }
 }
@@ -176,7 +177,7 @@ impl Builder<'_> {
             node: Node::Directory,
             attributes,
         };
-        self.tree.own.entries.insert(inode::ROOT, entry);
+        self.tree.own.entries.insert(entry);
         self.tree.own.folders.insert(inode::ROOT, BTreeMap::new());
         self.paths.insert(Vec::new(), inode::ROOT);
     }

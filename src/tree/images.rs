@@ -152,7 +152,7 @@ impl Images<'_, '_> {
 
     fn finish_with(&mut self, folder: &Folder, joined: &[u8]) {
         let time = times::of_bytes(self.changed, joined);
-        if let Some(entry) = self.builder.tree.own.entries.get_mut(&folder.inode) {
+        if let Some(entry) = self.builder.tree.own.entries.get_mut(folder.inode) {
             (entry.attributes.modified, entry.attributes.changed) = (time, time);
         }
     }
@@ -162,7 +162,8 @@ impl Images<'_, '_> {
         if self.take().is_none() {
             return;
         }
-        let target = "../".repeat(folder.depth) + below_root;
+        let mut target = "../".repeat(folder.depth) + below_root;
+        target.shrink_to_fit();
         let attributes = self.attributes(target.as_bytes(), 0o777);
         let node = Node::Link(target.into());
         let entry = NewEntry { node, attributes };

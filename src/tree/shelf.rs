@@ -321,6 +321,7 @@ fn numbered<P: Copy + Ord>(
     taken: impl Fn(u64) -> bool,
 ) -> Vec<(u64, P)> {
     wanted.sort_unstable();
+    wanted.shrink_to_fit();
     let clash = wanted
         .windows(2)
         .any(|two| matches!(two, [(one, _), (other, _)] if one == other));

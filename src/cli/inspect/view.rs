@@ -41,7 +41,7 @@ fn branch(tree: &mut Tree, shown: &Shown) {
         .map(|target| &target.descriptor);
     match artifact.map(|artifact| &artifact.annotations) {
         Some(annotations) if !annotations.is_empty() => {
-            for (name, value) in annotations {
+            for (name, value) in annotations.iter() {
                 user.pair(name, value);
             }
         }

@@ -628,7 +628,7 @@ fn another_artifact_is_fatal_at_every_level() {
 fn requested_metadata_must_be_present_with_its_value() {
     let mut envelope = three();
     let target = envelope.target.as_mut().unwrap();
-    target.descriptor.annotations = [("k".to_owned(), "v".to_owned())].into();
+    target.descriptor.annotations = BTreeMap::from([("k".to_owned(), "v".to_owned())]).into();
     let mut other = envelope.clone();
     other.target.as_mut().unwrap().descriptor.size = 9;
     for (envelope, key, value, wanted) in [

@@ -43,7 +43,7 @@ pub(super) fn write(
     )
     .into_bytes();
     let mut descriptor = Descriptor::new(IMAGE_MANIFEST, Digest::of(&manifest), size(&manifest));
-    descriptor.annotations = annotations;
+    descriptor.annotations = annotations.into();
     (manifest, descriptor)
 }
 

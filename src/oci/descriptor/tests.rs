@@ -24,9 +24,10 @@ fn reads_every_member() {
     let mut expected = Descriptor::new("a/b", digest().parse().unwrap(), 2);
     **expected = More {
         artifact_type: Some("c/d".to_owned()),
-        annotations: [("a", "1"), ("b", "2")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into(),
+        annotations: std::collections::BTreeMap::from(
+            [("a", "1"), ("b", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())),
+        )
+        .into(),
         platform: Some(Platform {
             os: "linux".to_owned(),
             architecture: "arm64".to_owned(),
