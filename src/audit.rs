@@ -136,7 +136,15 @@ pub enum AuditError {
 /// # Errors
 /// Returns an error where the layout cannot be read at all; a broken index is a survey with `invalid`.
 pub fn survey(source: &dyn Source) -> Result<Survey, AuditError> {
-    reading::survey(source)
+    reading::survey(source, None)
+}
+
+/// Does the same for who holds an earlier survey of the layout: everything is read again, and documents that did not change are shared.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_after(source: &dyn Source, before: &Survey) -> Result<Survey, AuditError> {
+    reading::survey(source, Some(&before.graph))
 }
 
 /// Returns what is wrong with a layout as a whole, whoever signed; reads no blob and no signature.

@@ -343,13 +343,12 @@ pub(super) fn blob_path(digest: &Digest) -> Option<String> {
 
 fn manifest_flaw(survey: &Survey, descriptor: &Descriptor) -> Option<Flaw> {
     let (verdict, check, problem) = match survey.graph.node(&descriptor.digest) {
-        Some(Node::Present { bytes, .. }) => {
-            if u64::try_from(bytes.len()) == Ok(descriptor.size) {
+        Some(Node::Present { size, .. }) => {
+            if *size == descriptor.size {
                 return data_flaw(descriptor);
             }
-            let found = bytes.len();
             let problem = format!(
-                "it has {found} bytes, its descriptor says {}",
+                "it has {size} bytes, its descriptor says {}",
                 descriptor.size
             );
             (Verdict::Corrupt, "size", problem)

@@ -10,6 +10,28 @@ const IMAGES_PER_THREAD: usize = 16;
 /// Items that a thread takes at a time where there are many.
 const BLOCK: usize = 64;
 
+/// Items from which on two pieces of work are done at once: below, a thread costs more than it saves.
+const MANY: usize = 1000;
+
+/// Does two pieces of work, at once where they are about many items.
+pub(crate) fn both<A: Send, B>(
+    items: usize,
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B,
+) -> (A, B) {
+    if items < MANY {
+        return (one(), other());
+    }
+    thread::scope(|scope| {
+        let helper = scope.spawn(one);
+        let other = other();
+        match helper.join() {
+            Ok(one) => (one, other),
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    })
+}
+
 /// Applies `work` to every item, on all cores where there are many. Results in the order of the items.
 pub(crate) fn on_all_cores<T: Sync, R: Send>(
     items: &[T],

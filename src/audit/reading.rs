@@ -4,36 +4,50 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
+use super::cores::{both, on_all_cores};
 use super::{AuditError, Survey};
 use crate::layout::{Blob, IndexBytes, Source, SourceError};
+use crate::oci::graph::Answer;
 use crate::oci::limits::{MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX};
-use crate::oci::{Fetched, Graph, ImageIndex, json};
+use crate::oci::{Descriptor, Fetched, Graph, ImageIndex, json};
 
 /// Is the only version of the layout format that notation opens.
 const LAYOUT_VERSION: &str = "1.0.0";
 
-/// Reads a layout once.
-pub(super) fn survey(source: &dyn Source) -> Result<Survey, AuditError> {
+/// Bytes of manifests that are read at once; what does not fit is read alone.
+const READ_AT_ONCE_BYTES_MAX: u64 = 32 << 20;
+
+/// Reads a layout once; what `before` has of the same is shared with it.
+pub(super) fn survey(source: &dyn Source, before: Option<&Graph>) -> Result<Survey, AuditError> {
     // The index comes first: what it names was stored before it, so the listing holds it.
     let read = read_index(source)?;
-    let listing = source.listing().map_err(AuditError::Source)?;
+    let manifests = match &read {
+        Ok((_, Ok(parsed))) => parsed.manifests.len(),
+        Ok((_, Err(_))) | Err(_) => 0,
+    };
+    let (listing, graph) = both(
+        manifests,
+        || source.listing(),
+        || match &read {
+            Ok((_, Ok(parsed))) => read_graph(source, parsed, before),
+            Ok((_, Err(_))) | Err(_) => Graph::default(),
+        },
+    );
     let mut survey = Survey {
         index: None,
-        graph: Graph::default(),
-        listing,
+        graph,
+        listing: listing.map_err(AuditError::Source)?,
         invalid: None,
         envelopes: Arc::default(),
     };
     match read {
         Ok((index, parsed)) => {
             survey.index = Some(index);
-            match parsed {
-                Ok(parsed) => fill(&mut survey, source, &parsed),
-                Err(problem) => survey.invalid = Some(problem),
-            }
+            survey.invalid = parsed.err();
         }
         Err(problem) => survey.invalid = Some(problem),
     }
@@ -62,19 +76,42 @@ fn read_index(source: &dyn Source) -> Result<Result<(IndexBytes, Parsed), String
     }
 }
 
-fn fill(survey: &mut Survey, source: &dyn Source, index: &ImageIndex) {
-    survey.graph = Graph::read(
-        index,
-        &mut |descriptor| match source.blob(&descriptor.digest) {
-            Ok(None) => Fetched::Missing,
-            Ok(Some(blob)) if blob.size() > MANIFEST_BYTES_MAX => Fetched::TooLarge,
-            Ok(Some(blob)) => match read_all(&blob, MANIFEST_BYTES_MAX) {
-                Ok(bytes) => Fetched::Bytes(bytes),
-                Err(error) => Fetched::Unreadable(error.to_string()),
-            },
-            Err(error) => Fetched::Unreadable(causes(&error)),
+/// Reads the manifests, on all cores where they are at hand; documents that `before` has are shared with it.
+fn read_graph(source: &dyn Source, index: &ImageIndex, before: Option<&Graph>) -> Graph {
+    if source.is_remote() {
+        let fetch = |descriptor: &Descriptor| fetch(source.blob(&descriptor.digest));
+        return Graph::read(index, &mut { fetch });
+    }
+    Graph::read_many(index, &mut |wanted| {
+        let left = AtomicU64::new(READ_AT_ONCE_BYTES_MAX);
+        on_all_cores(wanted, &|descriptor| {
+            let blob = source.blob(&descriptor.digest);
+            let bytes = blob
+                .as_ref()
+                .ok()
+                .and_then(Option::as_ref)
+                .map_or(0, Blob::size);
+            let take = |left: u64| left.checked_sub(bytes);
+            let fits = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+            if fits.is_err() && wanted.len() > 1 {
+                return None;
+            }
+            let known = before.and_then(|before| before.node(&descriptor.digest));
+            Some(Answer::of(descriptor, known, || fetch(blob)))
+        })
+    })
+}
+
+fn fetch(blob: Result<Option<Blob>, SourceError>) -> Fetched {
+    match blob {
+        Ok(None) => Fetched::Missing,
+        Ok(Some(blob)) if blob.size() > MANIFEST_BYTES_MAX => Fetched::TooLarge,
+        Ok(Some(blob)) => match read_all(&blob, MANIFEST_BYTES_MAX) {
+            Ok(bytes) => Fetched::Bytes(bytes),
+            Err(error) => Fetched::Unreadable(error.to_string()),
         },
-    );
+        Err(error) => Fetched::Unreadable(causes(&error)),
+    }
 }
 
 /// Says what is wrong with oci-layout; an absent one is fine, as it is for notation.

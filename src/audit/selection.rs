@@ -41,13 +41,12 @@ pub(super) fn select(survey: &Survey, selection: &Selection) -> Result<Vec<Image
 /// Returns a manifest of the graph as an image without a name. Its own media type counts: notation would sign `application/octet-stream`.
 fn unnamed(survey: &Survey, digest: &Digest) -> Option<Image> {
     let descriptor = match survey.graph.node(digest)? {
-        Node::Present { bytes, document } => {
+        Node::Present { size, document, .. } => {
             let (own, usual) = match document.as_ref() {
                 Document::Manifest(manifest) => (&manifest.media_type, media_type::IMAGE_MANIFEST),
                 Document::Index(index) => (&index.media_type, media_type::IMAGE_INDEX),
             };
-            let size = u64::try_from(bytes.len()).ok()?;
-            Descriptor::new(own.as_deref().unwrap_or(usual), digest.clone(), size)
+            Descriptor::new(own.as_deref().unwrap_or(usual), digest.clone(), *size)
         }
         _ => Descriptor::new("", digest.clone(), 0),
     };

@@ -99,7 +99,8 @@ impl Fs {
             return;
         }
         if let Some(judged) = Judged::by(standing, Content::Full) {
-            self.swap(basis, report, judged, Arc::new(looked));
+            let shown = self.shown(&basis, Arc::new(report));
+            self.swap(basis, shown, judged, Arc::new(looked));
             return;
         }
         drop(turn);

@@ -12,6 +12,7 @@ use super::inputs::{Links, PolicyFile, SignFile};
 use super::snapshot::{Basis, Judged, Looked, Observed, Snapshot, waits_for_hashing};
 use super::workers::lock;
 use super::{Fs, look};
+use crate::audit::cores::both;
 use crate::audit::{self, Asked, Content, Seen, Selection, Survey};
 use crate::layout::{Source, Stamp};
 use crate::oci::{Graph, NoProgress, Progress, UnixTime};
@@ -42,6 +43,9 @@ pub(super) struct Turn {
     /// The stamp under which index.json was first found not to parse, and when.
     broken: Option<(Stamp, Instant)>,
 }
+
+/// Is a report, and the tree that shows it.
+pub(super) type Shown = (Arc<Report>, tree::Tree);
 
 impl Fs {
     /// Returns the present snapshot, without a look at anything.
@@ -134,7 +138,7 @@ impl Fs {
     ) -> Basis {
         let survey = match before {
             Some(before) if keep_layout => Arc::clone(&before.survey),
-            _ => Arc::new(self.survey()),
+            _ => Arc::new(self.survey(before.map(|before| &*before.survey))),
         };
         let control = lock(&self.control).clone();
         let same_trust = before.filter(|before| {
@@ -162,13 +166,20 @@ impl Fs {
     }
 
     /// Reads the layout; what cannot be read is a survey that says so.
-    fn survey(&self) -> Survey {
+    fn survey(&self, before: Option<&Survey>) -> Survey {
         let envelopes = Arc::clone(&self.envelopes);
-        match audit::survey(&*self.source) {
-            Ok(survey) => Survey {
-                envelopes,
-                ..survey
-            },
+        let read = match before {
+            Some(before) => audit::survey_after(&*self.source, before),
+            None => audit::survey(&*self.source),
+        };
+        match read {
+            Ok(mut survey) => {
+                survey.graph.give_up_bytes();
+                Survey {
+                    envelopes,
+                    ..survey
+                }
+            }
             Err(error) => Survey {
                 index: None,
                 graph: Graph::default(),
@@ -203,27 +214,34 @@ impl Fs {
             Judged::Complete => Judged::Complete,
             Judged::Pending | Judged::OneLook(_) => Judged::Pending,
         };
-        self.swap(basis, report, judged, Arc::clone(&before.looked))
+        let shown = self.shown(&basis, Arc::new(report));
+        self.swap(basis, shown, judged, Arc::clone(&before.looked))
     }
 
     /// Judges by known hashes, until the files are what was judged.
     fn judge_and_swap(&self, mut basis: Basis) -> Arc<Snapshot> {
         for _ in 0..JUDGINGS_MAX {
             let (report, seen) = self.report(&basis, Content::Known, &NoProgress);
+            let report = Arc::new(report);
             if basis.recheck_at.is_none() && waits_for_hashing(&report) {
-                return self.swap(basis, report, Judged::Pending, Arc::default());
+                let shown = self.shown(&basis, report);
+                return self.swap(basis, shown, Judged::Pending, Arc::default());
             }
-            let (looked, standing) = look::closures(self, &basis, &report, &seen);
+            // The tree of a large layout is built while its files are looked at: hardly ever is it thrown away.
+            let build = || self.shown(&basis, Arc::clone(&report));
+            let look = || look::closures(self, &basis, &report, &seen);
+            let (shown, (looked, standing)) = both(report.images.len(), build, look);
             if let Some(judged) = Judged::by(standing, Content::Known) {
-                return self.swap(basis, report, judged, Arc::new(looked));
+                return self.swap(basis, shown, judged, Arc::new(looked));
             }
-            basis.survey = Arc::new(self.survey());
+            basis.survey = Arc::new(self.survey(Some(&basis.survey)));
             basis.settled = false;
         }
         let restless = "the layout changes while it is judged".to_owned();
         let mut report = self.undecided(&basis, restless);
         soften(&mut report);
-        self.swap(basis, report, Judged::Pending, Arc::default())
+        let shown = self.shown(&basis, Arc::new(report));
+        self.swap(basis, shown, Judged::Pending, Arc::default())
     }
 
     /// Judges a basis, and says what was seen of the files meanwhile.
@@ -283,12 +301,10 @@ impl Fs {
     pub(super) fn swap(
         &self,
         basis: Basis,
-        report: Report,
+        (report, tree): Shown,
         judged: Judged,
         looked: Arc<Vec<Looked>>,
     ) -> Arc<Snapshot> {
-        let report = Arc::new(report);
-        let tree = self.tree(&basis, &report);
         let (before, snapshot) = self.state.swap(|before| Snapshot {
             generation: before.map_or(0, |before| before.generation + 1),
             basis,
@@ -302,6 +318,12 @@ impl Fs {
             self.tell_kernel(before, Arc::clone(&snapshot));
         }
         snapshot
+    }
+
+    /// Returns what is shown of a report.
+    pub(super) fn shown(&self, basis: &Basis, report: Arc<Report>) -> Shown {
+        let tree = self.tree(basis, &report);
+        (report, tree)
     }
 
     fn tree(&self, basis: &Basis, report: &Arc<Report>) -> tree::Tree {

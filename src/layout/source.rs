@@ -270,6 +270,10 @@ pub trait Source: Send + Sync {
     fn state(&self, _digest: &Digest) -> Option<Identity> {
         None
     }
+    /// Returns whether blobs come from elsewhere: then they are asked for one after another.
+    fn is_remote(&self) -> bool {
+        false
+    }
     /// Lists stored blobs and extras.
     ///
     /// # Errors

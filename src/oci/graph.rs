@@ -2,6 +2,7 @@
 //!
 //! Pure: manifests are handed in by the caller. The walk is memoised by digest, so shared children cost once.
 
+mod answer;
 mod closure;
 mod images;
 mod referrers;
@@ -10,9 +11,17 @@ mod walk;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use self::walk::Room;
+pub use self::answer::Answer;
+use self::walk::{Reader, Room};
 use super::media_type::{IMAGE_INDEX, IMAGE_MANIFEST, NOTARY_SIGNATURE, is_index, is_manifest};
 use super::{Descriptor, Digest, Document, DocumentError, ImageIndex, media_type};
+
+/// Manifests that are read at once.
+const AT_ONCE: usize = 1024;
+
+/// Answers for manifests that the walk asks for, in their order; `None`, where it asks for several, for one that it is to ask for
+/// alone.
+pub type ReadMany<'a> = dyn FnMut(&[&Descriptor]) -> Vec<Option<Answer>> + 'a;
 
 /// Answers for one manifest that the walk asks for.
 #[derive(Debug, Clone)]
@@ -32,8 +41,10 @@ pub enum Fetched {
 pub enum Node {
     /// Size and digest hold (the size of at least one descriptor that points at it) and it parses.
     Present {
-        /// The exact bytes.
-        bytes: Arc<[u8]>,
+        /// How many bytes it has.
+        size: u64,
+        /// The exact bytes; always those of an index, those of a manifest unless they were given up.
+        bytes: Option<Arc<[u8]>>,
         /// What they say.
         document: Arc<Document>,
     },
@@ -141,15 +152,44 @@ impl Graph {
         Self::read_within(index, Room::MAX, fetch)
     }
 
+    /// Does the same with many manifests read at once.
+    pub fn read_many(index: &ImageIndex, read: &mut ReadMany<'_>) -> Self {
+        let at_once = AT_ONCE;
+        Self::walk(index, Reader { read, at_once }, Room::MAX)
+    }
+
     fn read_within(
         index: &ImageIndex,
         room: Room,
         fetch: &mut dyn FnMut(&Descriptor) -> Fetched,
     ) -> Self {
-        let mut graph = walk::walk(index, fetch, room);
+        let mut read = |wanted: &[&Descriptor]| {
+            let answer =
+                |descriptor: &&Descriptor| Some(Answer::of(descriptor, None, || fetch(descriptor)));
+            wanted.iter().map(answer).collect()
+        };
+        let read: &mut ReadMany<'_> = &mut read;
+        Self::walk(index, Reader { read, at_once: 1 }, room)
+    }
+
+    fn walk(index: &ImageIndex, reader: Reader<'_>, room: Room) -> Self {
+        let mut graph = walk::walk(index, reader, room);
         graph.images = images::images(index, &graph);
         graph.referrers = referrers::referrers(index, &graph);
         graph
+    }
+
+    /// Gives up the bytes of manifests: who does not send them anywhere goes by what they say.
+    pub fn give_up_bytes(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Node::Present {
+                bytes, document, ..
+            } = node
+                && matches!(&**document, Document::Manifest(_))
+            {
+                *bytes = None;
+            }
+        }
     }
 
     /// Returns what became of a manifest.

@@ -249,6 +249,10 @@ impl Source for Remote {
         })
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn listing(&self) -> Result<Listing, SourceError> {
         Ok(Listing::default())
     }

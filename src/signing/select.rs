@@ -175,7 +175,12 @@ impl Picked<'_> {
 
 /// Returns `platform` of a child exactly as its parent has it, fields of the future included.
 fn raw_platform(survey: &Survey, parent: &Digest, child: &Digest) -> Option<Value> {
-    let Some(Node::Present { bytes, document }) = survey.graph.node(parent) else {
+    let Some(Node::Present {
+        bytes: Some(bytes),
+        document,
+        ..
+    }) = survey.graph.node(parent)
+    else {
         return None;
     };
     if !matches!(document.as_ref(), Document::Index(_)) {

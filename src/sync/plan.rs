@@ -231,7 +231,12 @@ fn sound(graph: &Graph, digest: &Digest) -> Result<(Arc<[u8]>, Arc<Document>), P
         problem,
     };
     match graph.node(digest) {
-        Some(Node::Present { bytes, document }) => Ok((Arc::clone(bytes), Arc::clone(document))),
+        Some(Node::Present {
+            bytes: Some(bytes),
+            document,
+            ..
+        }) => Ok((Arc::clone(bytes), Arc::clone(document))),
+        Some(Node::Present { bytes: None, .. }) => Err(unsound("its bytes are gone".to_owned())),
         Some(Node::Missing) | None => Err(PlanError::Missing {
             digest: digest.clone(),
         }),

@@ -22,14 +22,13 @@ pub(super) fn referrers(index: &ImageIndex, graph: &Graph) -> BTreeMap<Digest, V
     let found = found_by_notation(index, graph);
     let mut referrers: BTreeMap<Digest, Vec<Referrer>> = BTreeMap::new();
     for (digest, node) in &graph.nodes {
-        let Node::Present { bytes, document } = node else {
+        let Node::Present { size, document, .. } = node else {
             continue;
         };
         let Some(subject) = document.subject() else {
             continue;
         };
-        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let made = Descriptor::new("", digest.clone(), size);
+        let made = Descriptor::new("", digest.clone(), *size);
         let descriptor = graph.typed(entries.get(digest).copied().unwrap_or(&made));
         let mut referrer = referrer(descriptor, document, subject);
         referrer.plain &= found.contains(digest) && contents.contains(&content(subject));
@@ -38,6 +37,8 @@ pub(super) fn referrers(index: &ImageIndex, graph: &Graph) -> BTreeMap<Digest, V
     }
     for list in referrers.values_mut() {
         list.sort_unstable_by(|one, other| one.descriptor.digest.cmp(&other.descriptor.digest));
+        // Most have one.
+        list.shrink_to_fit();
     }
     referrers
 }

@@ -3,12 +3,12 @@
 //! It goes where notation 1.3.2 goes (subjects, and manifests listed as layers or configs, included), so that it meets
 //! every signature that notation meets. What counts as an image or belongs to one is decided elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::limits::{
-    GRAPH_BYTES_MAX, GRAPH_DEPTH_MAX, GRAPH_DESCRIPTORS_MAX, GRAPH_NODES_MAX, MANIFEST_BYTES_MAX,
+    GRAPH_BYTES_MAX, GRAPH_DEPTH_MAX, GRAPH_DESCRIPTORS_MAX, GRAPH_NODES_MAX,
 };
-use super::{Fetched, Graph, Node, is_document_type, may_be_document};
+use super::{Answer, Fetched, Graph, Node, ReadMany, is_document_type, may_be_document};
 use crate::oci::{Descriptor, Digest, Document, DocumentError, ImageIndex};
 
 /// Holds how much a walk may still take up.
@@ -27,19 +27,22 @@ impl Room {
     };
 }
 
+/// Reads manifests, so many at a time.
+pub(super) struct Reader<'a> {
+    pub(super) read: &'a mut ReadMany<'a>,
+    pub(super) at_once: usize,
+}
+
 /// Returns a graph that has its nodes, and neither images nor referrers yet.
-pub(super) fn walk(
-    index: &ImageIndex,
-    fetch: &mut dyn FnMut(&Descriptor) -> Fetched,
-    room: Room,
-) -> Graph {
+pub(super) fn walk(index: &ImageIndex, reader: Reader<'_>, room: Room) -> Graph {
     let mut walk = Walk {
-        fetch,
+        reader,
         graph: Graph::default(),
         parts: HashMap::new(),
         room,
         depth: 1,
         next: Vec::new(),
+        waiting: Vec::new(),
     };
     for entry in &index.manifests {
         // An entry of another type may point at a manifest all the same: that must not hide what the manifest lists.
@@ -51,11 +54,13 @@ pub(super) fn walk(
             },
         );
     }
+    walk.meet_waiting();
     while !walk.next.is_empty() {
         walk.depth += 1;
         for digest in std::mem::take(&mut walk.next) {
             walk.follow(&digest);
         }
+        walk.meet_waiting();
     }
     walk.finish()
 }
@@ -80,19 +85,19 @@ struct Parts {
 #[derive(Debug)]
 pub(super) enum Misfit {
     /// Another size.
-    Size { stored: usize, described: u64 },
+    Size { stored: u64, described: u64 },
     /// Another type.
     Type(DocumentError),
 }
 
 /// Returns how `descriptor` is wrong about a node; `None` where it is right or nothing is known.
 pub(super) fn misfit(descriptor: &Descriptor, node: &Node) -> Option<Misfit> {
-    let Node::Present { bytes, document } = node else {
+    let Node::Present { size, document, .. } = node else {
         return None;
     };
-    if u64::try_from(bytes.len()) != Ok(descriptor.size) {
+    if *size != descriptor.size {
         return Some(Misfit::Size {
-            stored: bytes.len(),
+            stored: *size,
             described: descriptor.size,
         });
     }
@@ -102,24 +107,76 @@ pub(super) fn misfit(descriptor: &Descriptor, node: &Node) -> Option<Misfit> {
         .map(Misfit::Type)
 }
 
+/// Is what was read before it is met.
+type Ahead<'a> = HashMap<&'a Digest, Answer>;
+
 struct Walk<'a> {
-    fetch: &'a mut dyn FnMut(&Descriptor) -> Fetched,
+    reader: Reader<'a>,
     graph: Graph,
     parts: HashMap<Digest, Parts>,
     room: Room,
     depth: usize,
     next: Vec<Digest>,
+    /// What is met next, in this order.
+    waiting: Vec<(Descriptor, Tie)>,
 }
 
 impl Walk<'_> {
-    /// Fetches what a descriptor points at, unless that was done before.
+    /// Meets what a descriptor points at, when enough wait for it to be read together.
     fn meet(&mut self, descriptor: &Descriptor, tie: Tie) {
+        self.waiting.push((descriptor.clone(), tie));
+        if self.waiting.len() >= self.reader.at_once {
+            self.meet_waiting();
+        }
+    }
+
+    fn meet_waiting(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut answers = self.read_ahead(&waiting);
+        for (descriptor, tie) in &waiting {
+            self.meet_now(descriptor, *tie, &mut answers);
+        }
+    }
+
+    /// Reads what will be met, as far as there is room for nodes.
+    fn read_ahead<'w>(&mut self, waiting: &'w [(Descriptor, Tie)]) -> Ahead<'w> {
+        let mut new = HashSet::new();
+        let wanted = waiting.iter().map(|(descriptor, _)| descriptor);
+        let wanted = wanted.filter(|descriptor| {
+            !self.graph.nodes.contains_key(&descriptor.digest) && new.insert(&descriptor.digest)
+        });
+        let wanted: Vec<&Descriptor> = match self.depth > GRAPH_DEPTH_MAX {
+            true => Vec::new(),
+            false => wanted
+                .take(self.room.nodes.saturating_sub(self.graph.nodes.len()))
+                .collect(),
+        };
+        if wanted.len() < 2 {
+            return Ahead::new();
+        }
+        let answers = (self.reader.read)(&wanted);
+        let digests = wanted.iter().map(|descriptor| &descriptor.digest);
+        let read = digests.zip(answers);
+        read.filter_map(|(digest, answer)| Some((digest, answer?)))
+            .collect()
+    }
+
+    /// Returns what is stored under a digest.
+    fn answer(&mut self, descriptor: &Descriptor, ahead: &mut Ahead<'_>) -> Answer {
+        let read = ahead.remove(&descriptor.digest);
+        let read = read.or_else(|| (self.reader.read)(&[descriptor]).pop().flatten());
+        read.unwrap_or_else(|| Answer::of(descriptor, None, || Fetched::Missing))
+    }
+
+    /// Reads what a descriptor points at, unless that was done before.
+    fn meet_now(&mut self, descriptor: &Descriptor, tie: Tie, ahead: &mut Ahead<'_>) {
         if !self.graph.nodes.contains_key(&descriptor.digest) {
             if self.depth > GRAPH_DEPTH_MAX || self.graph.nodes.len() >= self.room.nodes {
                 self.graph.limit = true;
                 return;
             }
-            let Some(node) = self.fetch(descriptor) else {
+            let answer = self.answer(descriptor, ahead);
+            let Some(node) = self.hold(answer) else {
                 // Nothing more is fetched: what does not fit would be read again for every descriptor that points at it.
                 self.room.nodes = 0;
                 self.graph.limit = true;
@@ -135,34 +192,13 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns what is stored under a digest, checked; `None` where holding it would exceed the limit.
-    fn fetch(&mut self, descriptor: &Descriptor) -> Option<Node> {
-        if descriptor.digest.algorithm().is_none() {
-            return Some(Node::Unverifiable);
+    /// Takes what was read into the graph; `None` where holding it would exceed the limit.
+    fn hold(&mut self, answer: Answer) -> Option<Node> {
+        self.room.bytes = self.room.bytes.checked_sub(answer.sound)?;
+        if let Node::Present { document, .. } = &answer.node {
+            self.room.descriptors = self.room.descriptors.checked_sub(parts_of(document))?;
         }
-        let bytes = match (self.fetch)(descriptor) {
-            Fetched::Bytes(bytes) => bytes,
-            Fetched::Missing => return Some(Node::Missing),
-            Fetched::TooLarge => return Some(Node::TooLarge),
-            Fetched::Unreadable(why) => return Some(Node::Unreadable(why)),
-        };
-        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if size > MANIFEST_BYTES_MAX {
-            return Some(Node::TooLarge);
-        }
-        if !descriptor.digest.matches(&bytes) {
-            return Some(Node::Corrupt(describe_mismatch(size, descriptor)));
-        }
-        self.room.bytes = self.room.bytes.checked_sub(size)?;
-        let document = match Document::read(&bytes, &descriptor.media_type) {
-            Ok(document) => document,
-            Err(error) => return Some(Node::Malformed(error)),
-        };
-        self.room.descriptors = self.room.descriptors.checked_sub(parts_of(&document))?;
-        Some(Node::Present {
-            bytes,
-            document: document.into(),
-        })
+        Some(answer.node)
     }
 
     fn compare(&mut self, descriptor: &Descriptor) {
@@ -229,15 +265,5 @@ fn parts_of(document: &Document) -> usize {
     match document {
         Document::Manifest(manifest) => manifest.layers.len(),
         Document::Index(index) => index.manifests.len(),
-    }
-}
-
-fn describe_mismatch(size: u64, descriptor: &Descriptor) -> String {
-    match size == descriptor.size {
-        true => "its content does not have its digest".to_owned(),
-        false => format!(
-            "it is {size} bytes long where its descriptor says {}, and does not have its digest",
-            descriptor.size
-        ),
     }
 }

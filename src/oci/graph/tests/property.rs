@@ -1,6 +1,6 @@
 //! Random layouts: nothing that is listed without a subject escapes judging, whatever surrounds it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::*;
 
@@ -126,4 +126,100 @@ fn the_order_of_entries_changes_only_the_order_of_images() {
         layout.entries.reverse();
         assert_eq!(sorted(&layout), forwards, "seed {seed}");
     }
+}
+
+/// Returns everything that a graph holds, in an order that does not depend on hash tables.
+fn shown(graph: &Graph) -> String {
+    let nodes: BTreeMap<_, _> = graph.nodes.iter().collect();
+    format!(
+        "{:?}\n{:?}\n{nodes:?}\n{}",
+        graph.images, graph.referrers, graph.limit
+    )
+}
+
+#[test]
+fn many_read_at_once_make_the_same_graph_as_one_after_another() {
+    for seed in 0..300 {
+        let dice = &mut Dice(seed);
+        let (layout, _) = roll(dice);
+        let text = format!(
+            r#"{{"schemaVersion":2,"manifests":[{}]}}"#,
+            layout.entries.join(",")
+        );
+        let index = ImageIndex::parse(text.as_bytes()).unwrap();
+        let mut asked = Vec::new();
+        let graph = Graph::read_many(&index, &mut |wanted| {
+            asked.extend(wanted.iter().map(|descriptor| descriptor.digest.clone()));
+            let answer = |descriptor: &&Descriptor| {
+                // Some have to be asked for alone.
+                if wanted.len() > 1 && dice.below(5) == 0 {
+                    asked.retain(|digest| *digest != descriptor.digest);
+                    return None;
+                }
+                let blob = layout.blobs.get(&descriptor.digest);
+                let fetched = blob.cloned().unwrap_or(Fetched::Missing);
+                Some(Answer::of(descriptor, None, || fetched))
+            };
+            wanted.iter().map(answer).collect()
+        });
+        assert_eq!(shown(&graph), shown(&layout.read()), "seed {seed}");
+        let unique: HashSet<_> = asked.iter().collect();
+        assert_eq!(
+            unique.len(),
+            asked.len(),
+            "seed {seed}: nothing is read twice"
+        );
+    }
+}
+
+#[test]
+fn a_document_is_shared_with_an_earlier_graph_if_it_says_itself_what_it_is() {
+    let mut layout = Layout::default();
+    let typed = layout.image("a");
+    let text = format!(r#"{{"layers":[{}]}}"#, blob("b"));
+    let untyped = layout.store(IMAGE_MANIFEST, &text);
+    for stored in [&typed, &untyped] {
+        layout.list(stored.json());
+    }
+    let before = layout.read();
+    let answer = |stored: &Stored, bytes: &[u8]| {
+        let descriptor = stored.root();
+        let fetched = Fetched::Bytes(bytes.into());
+        Answer::of(&descriptor, before.node(&descriptor.digest), || fetched).node
+    };
+    let bytes = |stored: &Stored| match &layout.blobs[&stored.digest] {
+        Fetched::Bytes(bytes) => bytes.clone(),
+        other => panic!("{other:?}"),
+    };
+    let is_shared = |stored: &Stored, node: &Node| match node {
+        Node::Present { document, .. } => {
+            Arc::ptr_eq(document, before.shared_document(&stored.digest).unwrap())
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(is_shared(&typed, &answer(&typed, &bytes(&typed))));
+    assert!(!is_shared(&untyped, &answer(&untyped, &bytes(&untyped))));
+    // Whatever was known: other bytes are not what the digest names.
+    assert!(matches!(answer(&typed, b"{}"), Node::Corrupt(_)));
+}
+
+#[test]
+fn the_bytes_of_manifests_can_be_given_up_and_those_of_indexes_stay() {
+    let mut layout = Layout::default();
+    let image = layout.image("a");
+    let index = layout.index(&[image.json()], None);
+    layout.list(index.json());
+    let mut graph = layout.read();
+    let whole = shown(&graph);
+    graph.give_up_bytes();
+    for (stored, is_kept) in [(&image, false), (&index, true)] {
+        let Some(Node::Present { size, bytes, .. }) = graph.node(&stored.digest) else {
+            panic!("it is stored");
+        };
+        assert_eq!(bytes.is_some(), is_kept);
+        assert_eq!(*size, stored.size as u64);
+    }
+    assert_ne!(shown(&graph), whole);
+    // The index, the image, its config and its layer.
+    assert_eq!(graph.closure(&index.root()).len(), 4);
 }
