@@ -22,6 +22,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use reading::Reader;
+
 pub use envelopes::Envelopes;
 pub use seen::Seen;
 
@@ -136,15 +138,17 @@ pub enum AuditError {
 /// # Errors
 /// Returns an error where the layout cannot be read at all; a broken index is a survey with `invalid`.
 pub fn survey(source: &dyn Source) -> Result<Survey, AuditError> {
-    reading::survey(source, None)
+    reading::survey(source, Reader::Sender)
 }
 
-/// Does the same for who holds an earlier survey of the layout: everything is read again, and documents that did not change are shared.
+/// Does the same for who shows a layout, and may hold an earlier survey of it: everything is read again, documents that did not
+/// change are shared, and the bytes of manifests are not kept.
 ///
 /// # Errors
 /// As [`survey`].
-pub fn survey_after(source: &dyn Source, before: &Survey) -> Result<Survey, AuditError> {
-    reading::survey(source, Some(&before.graph))
+pub fn survey_to_show(source: &dyn Source, before: Option<&Survey>) -> Result<Survey, AuditError> {
+    let before = before.map(|before| &before.graph);
+    reading::survey(source, Reader::Viewer(before))
 }
 
 /// Returns what is wrong with a layout as a whole, whoever signed; reads no blob and no signature.

@@ -21,8 +21,17 @@ const LAYOUT_VERSION: &str = "1.0.0";
 /// Bytes of manifests that are read at once; what does not fit is read alone.
 const READ_AT_ONCE_BYTES_MAX: u64 = 32 << 20;
 
-/// Reads a layout once; what `before` has of the same is shared with it.
-pub(super) fn survey(source: &dyn Source, before: Option<&Graph>) -> Result<Survey, AuditError> {
+/// Tells who reads a layout.
+#[derive(Clone, Copy)]
+pub(super) enum Reader<'a> {
+    /// One who may send its manifests somewhere: their bytes are kept.
+    Sender,
+    /// One who shows it, and may hold an earlier graph of it to share documents with.
+    Viewer(Option<&'a Graph>),
+}
+
+/// Reads a layout once.
+pub(super) fn survey(source: &dyn Source, reader: Reader<'_>) -> Result<Survey, AuditError> {
     // The index comes first: what it names was stored before it, so the listing holds it.
     let read = read_index(source)?;
     let manifests = match &read {
@@ -33,7 +42,7 @@ pub(super) fn survey(source: &dyn Source, before: Option<&Graph>) -> Result<Surv
         manifests,
         || source.listing(),
         || match &read {
-            Ok((_, Ok(parsed))) => read_graph(source, parsed, before),
+            Ok((_, Ok(parsed))) => read_graph(source, parsed, reader),
             Ok((_, Err(_))) | Err(_) => Graph::default(),
         },
     );
@@ -76,8 +85,8 @@ fn read_index(source: &dyn Source) -> Result<Result<(IndexBytes, Parsed), String
     }
 }
 
-/// Reads the manifests, on all cores where they are at hand; documents that `before` has are shared with it.
-fn read_graph(source: &dyn Source, index: &ImageIndex, before: Option<&Graph>) -> Graph {
+/// Reads the manifests, on all cores where they are at hand.
+fn read_graph(source: &dyn Source, index: &ImageIndex, reader: Reader<'_>) -> Graph {
     if source.is_remote() {
         let fetch = |descriptor: &Descriptor| fetch(source.blob(&descriptor.digest));
         return Graph::read(index, &mut { fetch });
@@ -96,8 +105,13 @@ fn read_graph(source: &dyn Source, index: &ImageIndex, before: Option<&Graph>) -
             if fits.is_err() && wanted.len() > 1 {
                 return None;
             }
-            let known = before.and_then(|before| before.node(&descriptor.digest));
-            Some(Answer::of(descriptor, known, || fetch(blob)))
+            Some(match reader {
+                Reader::Sender => Answer::of(descriptor, None, || fetch(blob)),
+                Reader::Viewer(before) => {
+                    let known = before.and_then(|before| before.node(&descriptor.digest));
+                    Answer::of(descriptor, known, || fetch(blob)).without_bytes()
+                }
+            })
         })
     })
 }

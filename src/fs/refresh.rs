@@ -168,18 +168,11 @@ impl Fs {
     /// Reads the layout; what cannot be read is a survey that says so.
     fn survey(&self, before: Option<&Survey>) -> Survey {
         let envelopes = Arc::clone(&self.envelopes);
-        let read = match before {
-            Some(before) => audit::survey_after(&*self.source, before),
-            None => audit::survey(&*self.source),
-        };
-        match read {
-            Ok(mut survey) => {
-                survey.graph.give_up_bytes();
-                Survey {
-                    envelopes,
-                    ..survey
-                }
-            }
+        match audit::survey_to_show(&*self.source, before) {
+            Ok(survey) => Survey {
+                envelopes,
+                ..survey
+            },
             Err(error) => Survey {
                 index: None,
                 graph: Graph::default(),

@@ -17,7 +17,7 @@ use super::media_type::{IMAGE_INDEX, IMAGE_MANIFEST, NOTARY_SIGNATURE, is_index,
 use super::{Descriptor, Digest, Document, DocumentError, ImageIndex, media_type};
 
 /// Manifests that are read at once.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 512;
 
 /// Answers for manifests that the walk asks for, in their order; `None`, where it asks for several, for one that it is to ask for
 /// alone.
@@ -177,19 +177,6 @@ impl Graph {
         graph.images = images::images(index, &graph);
         graph.referrers = referrers::referrers(index, &graph);
         graph
-    }
-
-    /// Gives up the bytes of manifests: who does not send them anywhere goes by what they say.
-    pub fn give_up_bytes(&mut self) {
-        for node in self.nodes.values_mut() {
-            if let Node::Present {
-                bytes, document, ..
-            } = node
-                && matches!(&**document, Document::Manifest(_))
-            {
-                *bytes = None;
-            }
-        }
     }
 
     /// Returns what became of a manifest.

@@ -133,3 +133,46 @@ fn a_writer_who_came_between_judging_and_the_look_is_noticed_by_the_next_look() 
     assert!(!bench.fs.content_stands(&bench.fs.current()));
     drop(writer);
 }
+
+#[test]
+fn a_survey_after_another_shares_what_is_unchanged_and_reads_what_changed() {
+    let bench = Bench::new();
+    let index = bench.folder.path().join("index.json");
+    let bytes = std::fs::read(&index).unwrap();
+    let manifest = bench.fs.current().report.images[0].descriptor.clone();
+    let document = |snapshot: &Snapshot| {
+        let graph = &snapshot.basis.survey.graph;
+        graph.shared_document(&manifest.digest).map(Arc::clone)
+    };
+    let before = bench.fs.current();
+    std::fs::write(&index, &bytes).unwrap();
+    let after = bench.fs.fresh();
+    assert!(!Arc::ptr_eq(&before.basis.survey, &after.basis.survey));
+    let [one, other] = [&before, &after].map(|snapshot| document(snapshot).unwrap());
+    assert!(Arc::ptr_eq(&one, &other));
+    // As large as before, and JSON: nothing but its digest tells.
+    let path = bench.path(&manifest.digest);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let changed = text.replace("schemaVersion\":2", "schemaVersion\":3");
+    assert_ne!(text, changed);
+    std::fs::write(&path, changed).unwrap();
+    std::fs::write(&index, &bytes).unwrap();
+    let changed = bench.fs.fresh();
+    assert!(document(&changed).is_none());
+    assert_eq!(bench.decided(), Verdict::Corrupt);
+}
+
+#[test]
+fn a_policy_is_not_judged_by_a_manifest_that_changed_meanwhile() {
+    let bench = Bench::new();
+    let manifest = bench.fs.current().report.images[0].descriptor.clone();
+    let path = bench.path(&manifest.digest);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        text.replace("schemaVersion\":2", "schemaVersion\":3"),
+    )
+    .unwrap();
+    bench.fs.put_policy(policy("p256").as_bytes()).unwrap();
+    assert_eq!(bench.decided(), Verdict::Corrupt);
+}

@@ -50,6 +50,19 @@ impl Answer {
         };
         Self { node, sound: size }
     }
+
+    /// Gives up the bytes of a manifest: who sends it nowhere goes by what it says.
+    #[must_use]
+    pub fn without_bytes(mut self) -> Self {
+        if let Node::Present {
+            bytes, document, ..
+        } = &mut self.node
+            && matches!(&**document, Document::Manifest(_))
+        {
+            *bytes = None;
+        }
+        self
+    }
 }
 
 /// Parses bytes that have a descriptor's digest, as those of the known node have.

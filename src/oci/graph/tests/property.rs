@@ -208,18 +208,13 @@ fn the_bytes_of_manifests_can_be_given_up_and_those_of_indexes_stay() {
     let mut layout = Layout::default();
     let image = layout.image("a");
     let index = layout.index(&[image.json()], None);
-    layout.list(index.json());
-    let mut graph = layout.read();
-    let whole = shown(&graph);
-    graph.give_up_bytes();
     for (stored, is_kept) in [(&image, false), (&index, true)] {
-        let Some(Node::Present { size, bytes, .. }) = graph.node(&stored.digest) else {
+        let fetched = layout.blobs[&stored.digest].clone();
+        let answer = Answer::of(&stored.root(), None, || fetched).without_bytes();
+        let Node::Present { size, bytes, .. } = answer.node else {
             panic!("it is stored");
         };
         assert_eq!(bytes.is_some(), is_kept);
-        assert_eq!(*size, stored.size as u64);
+        assert_eq!(size, stored.size as u64);
     }
-    assert_ne!(shown(&graph), whole);
-    // The index, the image, its config and its layer.
-    assert_eq!(graph.closure(&index.root()).len(), 4);
 }
