@@ -1,6 +1,7 @@
 //! Mounting, unmounting, signals, dead mounts, mount points that are refused.
 
 use std::fs;
+use std::time::Duration;
 
 use signetfs::sys::mount::{Unmount, unmount};
 
@@ -32,6 +33,20 @@ fn a_busy_mount_is_only_detached_when_asked() {
     std::os::unix::fs::FileExt::read_exact_at(&held, &mut bytes, 0).unwrap();
     drop(held);
     mount.wait_for_end();
+}
+
+#[test]
+fn a_mount_that_somebody_looks_at_for_a_moment_is_unmounted() {
+    let Some(scene) = Scene::new() else { return };
+    let mount = scene.mount(&[]);
+    let held = fs::File::open(mount.path("index.json")).unwrap();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(held);
+    });
+    scene.user.succeed(&["umount", "mnt"]);
+    assert!(!mount.is_mounted());
+    holder.join().unwrap();
 }
 
 #[test]

@@ -32,6 +32,9 @@ use crate::sys::stat::FileSystem;
 const REQUEST_THREADS: usize = 2;
 /// How often it is asked whether the process that waits for the mount is still there.
 const ABANDONED_INTERVAL: Duration = Duration::from_millis(200);
+/// How often, and after which pauses, a mount in use is tried to be unmounted.
+const BUSY_ATTEMPTS: usize = 25;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// The magic number of overlayfs, which needs one more level of stacking.
 const OVERLAY_MAGIC: u32 = 0x794c_7630;
 
@@ -197,7 +200,23 @@ pub fn unmount(path: &Path, busy: Busy) -> Result<(), MountError> {
     if !top.is_some_and(|top| top.is_ours()) {
         return Err(MountError::NotMounted { path: real });
     }
-    attach::detach(&real, busy).map_err(|source| MountError::Unmount { path: real, source })
+    let mut attempts = 1;
+    loop {
+        match attach::detach(&real, busy) {
+            // Whoever only looks at it is gone in a moment: a mount that ended here just now does so too.
+            Err(error) if is_busy(&error) && attempts < BUSY_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(BUSY_PAUSE);
+            }
+            result => {
+                return result.map_err(|source| MountError::Unmount { path: real, source });
+            }
+        }
+    }
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EBUSY)
 }
 
 /// Returns the uid that a signetfs mount at a path belongs to, also where it shows itself to that user only.
