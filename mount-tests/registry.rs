@@ -147,8 +147,9 @@ pub(crate) enum What {
     Answer(u16, Vec<(&'static str, String)>, &'static str),
     /// The connection is cut after this share (in hundredths) of the body.
     Cut(usize),
-    /// When this share (in hundredths) of the body has arrived, a byte is written at the start of each file; then the rest is read.
-    Write(usize, Vec<PathBuf>, u8),
+    /// When this share (in hundredths) of the body has arrived, a byte is written into each file at an offset, a moment after
+    /// nothing more is sent; then the rest is read.
+    Write(usize, Vec<PathBuf>, (u64, u8)),
     /// The answer is cut after this share (in hundredths) of its body.
     CutReply(usize),
     /// The request is carried out and the connection cut instead of an answer.
@@ -398,10 +399,11 @@ fn serve(state: &State, stream: TcpStream) {
             }
             None => {
                 let (mut bytes, mut whole) = wire.body(&head, share);
-                if let Some(What::Write(_, paths, byte)) = &fault {
+                if let Some(What::Write(_, paths, (offset, byte))) = &fault {
+                    std::thread::sleep(std::time::Duration::from_millis(300));
                     for path in paths {
                         let file = std::fs::File::options().write(true).open(path).unwrap();
-                        file.write_all_at(&[*byte], 0).unwrap();
+                        file.write_all_at(&[*byte], *offset).unwrap();
                     }
                     whole = wire.rest(&head, &mut bytes);
                 }

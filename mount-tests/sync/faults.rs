@@ -1,9 +1,9 @@
 //! What registries do wrong, alone and for good: the push succeeds whole or fails honestly. The rows are in `matrix`.
 
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::{Signed, assert_complete, assert_signed_when_tagged, signed, signed_with, sync};
-use crate::registry::store::Repository;
 use crate::registry::{Behaviour, DigestHeader, Fault, Registry, SubjectHeader, What};
 use crate::support::layouts;
 
@@ -80,36 +80,41 @@ fn huge() -> (Signed, Vec<PathBuf>) {
 #[test]
 fn sends_again_what_was_written_into_while_it_was_sent() {
     let (made, paths) = huge();
-    let byte = std::fs::read(&paths[0]).unwrap()[0];
-    let registry = Registry::start(Behaviour::default());
-    let target = registry.at("app");
-    let write = |byte| {
-        once(
-            "PUT",
-            "/blobs/uploads",
-            What::Write(10, paths.clone(), byte),
-        )
-    };
+    let sound = std::fs::read(&paths[0]).unwrap();
+    let behind = sound.len() - 200_000;
     let more = ["--jobs", "1", "--no-memory"];
-    registry.fault(write(byte));
-    let ran = sync(&made.user, "hello:v1", &target, &more);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_complete(&made, &registry, "app");
-    let log = registry.take_log();
-    let count = |method| (log.iter()).filter(|entry| entry.method == method).count();
-    // The session of which nobody knows what it holds is given up.
-    assert_eq!((count("DELETE"), count("PATCH")), (1, 0), "{log:?}");
-
-    // Other bytes, behind the place that was hashed and sent.
-    registry.heal();
-    registry.change("app", |repository| *repository = Repository::default());
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    registry.fault(write(!byte));
-    let ran = sync(&made.user, "hello:v1", &target, &more);
-    assert_eq!(ran.code, 17, "{ran:?}");
-    assert!(registry.repository("app").tags.is_empty());
-    for (digest, bytes) in &registry.repository("app").blobs {
-        assert_eq!(&signetfs::oci::Digest::of(bytes).to_string(), digest);
+    // Into what had arrived; into what was sent and had not arrived; into what had all arrived.
+    for (share, offset) in [(10, 0), (96, behind), (100, behind)] {
+        for byte in [sound[offset], !sound[offset]] {
+            let registry = Registry::start(Behaviour::default());
+            let written = (offset as u64, byte);
+            let what = What::Write(share, paths.clone(), written);
+            registry.fault(once("PUT", "/blobs/uploads", what));
+            let ran = sync(&made.user, "hello:v1", &registry.at("app"), &more);
+            let repository = registry.repository("app");
+            for (digest, bytes) in &repository.blobs {
+                assert_eq!(&signetfs::oci::Digest::of(bytes).to_string(), digest);
+            }
+            let log = registry.take_log();
+            let count = |method| log.iter().filter(|entry| entry.method == method).count();
+            if byte == sound[offset] {
+                assert_eq!(ran.code, 0, "{share}: {ran:?}");
+                assert_complete(&made, &registry, "app");
+                // A session of which nobody knows what it holds is given up; a blob of which the registry says that it is stored is read.
+                let blobs_read = (log.iter())
+                    .filter(|entry| entry.method == "GET" && entry.target.contains("/blobs/"));
+                let doubted = count("DELETE") + blobs_read.count();
+                assert_eq!((doubted, count("PATCH")), (1, 0), "{share}: {log:?}");
+            } else {
+                assert_eq!(ran.code, 17, "{share}: {ran:?}");
+                assert!(repository.tags.is_empty());
+                for path in &paths {
+                    let file = std::fs::File::options().write(true).open(path).unwrap();
+                    file.write_all_at(&[sound[offset]], offset as u64).unwrap();
+                }
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
     }
 }
 

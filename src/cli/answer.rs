@@ -44,7 +44,7 @@ impl Answer {
         Self::of(format!("{value:#}\n"))
     }
 
-    /// Leaves out warnings past the first [`WARNINGS_MAX`], and says how many.
+    /// Leaves out warnings past the first 20, and says how many.
     pub fn limit_warnings(&mut self) {
         let more = self.warnings.len().saturating_sub(WARNINGS_MAX);
         if more > 0 {

@@ -111,7 +111,7 @@ impl FileRange {
                 Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into())),
                 Ok(sent) => sent,
                 Err(error) => match error.raw_os_error() {
-                    Some(libc::EIO) => return Err(fail(error)),
+                    Some(libc::EIO | libc::ESTALE | libc::EBADMSG) => return Err(fail(error)),
                     Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM) => {
                         let bytes = self.read().map_err(fail)?;
                         return socket.write_all(&bytes);

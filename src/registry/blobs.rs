@@ -9,7 +9,7 @@ use super::session::Registry;
 use super::transfer::{Outcome, Session};
 use super::upload::{Failed, Upload};
 use crate::http::{Method, Url};
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest};
 
 /// Bytes of one chunk where whole blobs are refused; registries that limit bodies take this much.
 const CHUNK_BYTES: u64 = 4 << 20;
@@ -77,7 +77,11 @@ impl Registry {
             };
             loop {
                 match outcome {
-                    Outcome::Done => return Ok(Uploaded::Sent),
+                    Outcome::Done => return self.sent(upload, &doing),
+                    Outcome::Anew => {
+                        self.cancel(&session.location);
+                        break;
+                    }
                     Outcome::TooLarge(error) => {
                         self.cancel(&session.location);
                         if chunk.is_some() {
@@ -102,7 +106,7 @@ impl Registry {
                         if !self.find_again(&mut session, upload.size())? {
                             // The blob may be there and only the answer lost.
                             if self.has_blob(upload.digest, upload.size())? {
-                                return Ok(Uploaded::Sent);
+                                return self.sent(upload, &doing);
                             }
                             break;
                         }
@@ -111,6 +115,21 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// Answers for a blob that the registry says it has. Where its file changed after places in it were handed over, it is read back:
+    /// a registry that does not hash what arrives may have stored other bytes.
+    fn sent(&self, upload: &Upload<'_>, doing: &str) -> Result<Uploaded, RegistryError> {
+        if upload.may_have_changed() {
+            let stored = Descriptor::new("", upload.digest.clone(), upload.size());
+            if !self.download(&stored, &mut |_| Ok(()))? {
+                return Err(RegistryError::Unexpected {
+                    doing: doing.to_owned(),
+                    problem: "the registry said that it is stored, and has it not".to_owned(),
+                });
+            }
+        }
+        Ok(Uploaded::Sent)
     }
 
     /// Returns the error where this side cut the body short for good, else how to go on.
@@ -123,12 +142,12 @@ impl Registry {
         let digest = upload.digest.clone();
         let error = match upload.take_failure() {
             None => return Ok(Then::Resume),
-            Some(Failed::Changed) => {
+            Some(Failed::Changed) if upload.read_anew() => {
                 // What the registry has of it may be other bytes than those that were hashed.
                 self.cancel(location);
                 return Ok(Then::Anew);
             }
-            Some(Failed::Corrupt) => RegistryError::Corrupt { digest },
+            Some(Failed::Corrupt | Failed::Changed) => RegistryError::Corrupt { digest },
             Some(Failed::Read(source)) => RegistryError::Read { digest, source },
             Some(Failed::Cancelled) => RegistryError::Cancelled {
                 doing: doing.to_owned(),

@@ -76,7 +76,7 @@ impl Read for Reader<'_> {
 }
 
 impl Content for Reader<'_> {
-    /// Gives places of a file: of bytes that are known to have their digest, and of bytes that were hashed just now as they stand there.
+    /// Gives places of a file: of bytes that are known to have their digest, or were hashed just now.
     fn next_range(&mut self, scratch: &mut [u8]) -> io::Result<Option<FileRange>> {
         if self.position >= self.end || self.upload.progress.cancelled() {
             return Ok(None);
@@ -89,34 +89,30 @@ impl Content for Reader<'_> {
 
     fn unreadable(&mut self, error: io::Error) {
         // What it returns would cut the connection, which is cut.
-        let _ = self.upload.fail(Failed::Read(error));
+        let _ = self.upload.fail(Failed::from(error));
     }
 }
 
 impl Reader<'_> {
     /// Says to the upload why bytes cannot be had.
-    fn checked<T>(&mut self, take: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
-        take(self).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => self.upload.fail(Failed::Corrupt),
-            io::ErrorKind::StaleNetworkFileHandle => self.upload.fail(Failed::Changed),
-            _ => self.upload.fail(Failed::Read(error)),
-        })
+    fn checked<T>(&mut self, take: impl FnOnce(&mut Self) -> Result<T, Failed>) -> io::Result<T> {
+        take(self).map_err(|failed| self.upload.fail(failed))
     }
 
-    fn begin(&mut self) -> io::Result<()> {
+    fn begin(&mut self) -> Result<(), Failed> {
         if matches!(self.stage, Stage::Unopened) {
+            self.upload.doubt();
             self.stage = match self.upload.hasher_at(self.position)? {
                 None => Stage::Plain,
                 Some(hasher) => Stage::Hashing(hasher),
             };
-            self.gives_places =
-                matches!(self.stage, Stage::Plain) || self.upload.may_hand_hashed_places();
+            self.gives_places = self.upload.may_hand_places();
         }
         Ok(())
     }
 
     /// Returns the place of the next bytes, at most as many as `scratch` has, where they are a file's and may go this way.
-    fn range(&mut self, scratch: &mut [u8]) -> io::Result<Option<FileRange>> {
+    fn range(&mut self, scratch: &mut [u8]) -> Result<Option<FileRange>, Failed> {
         let Blob::File { file, offset, .. } = self.upload.blob else {
             return Ok(None);
         };
@@ -128,12 +124,10 @@ impl Reader<'_> {
         };
         let length = match self.stage {
             Stage::Plain => fitting(self.end.saturating_sub(self.position), scratch.len()),
-            Stage::Hashing(_) if self.position < self.hold_from() => {
-                self.upload.handed.store(true, Ordering::Relaxed);
-                self.advance(scratch)?
-            }
+            Stage::Hashing(_) if self.position < self.hold_from() => self.advance(scratch)?,
             _ => return Ok(None),
         };
+        self.upload.handed.store(true, Ordering::Relaxed);
         self.moved(length);
         Ok(Some(FileRange {
             file: Arc::clone(file),
@@ -152,7 +146,7 @@ impl Reader<'_> {
         self.upload.progress.advance(bytes);
     }
 
-    fn advance(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn advance(&mut self, buffer: &mut [u8]) -> Result<usize, Failed> {
         let hold_from = self.hold_from();
         if matches!(self.stage, Stage::Hashing(_)) && self.position >= hold_from {
             self.release()?;
@@ -194,21 +188,21 @@ impl Reader<'_> {
     /// Reads the rest of the blob and lets it go only if all of it has its digest.
     ///
     /// Where places were handed over, the file must not have changed either: what was sent is then what was hashed.
-    fn release(&mut self) -> io::Result<()> {
+    fn release(&mut self) -> Result<(), Failed> {
         let Stage::Hashing(hasher) = &mut self.stage else {
             return Ok(());
         };
         let length = usize::try_from(self.upload.size().saturating_sub(self.position)).unwrap_or(0);
         let mut tail = vec![0; length];
         if self.upload.blob.read_at(&mut tail, self.position)? < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(Failed::Corrupt);
         }
         hasher.update(&tail);
         if hasher.clone().finish() != *self.upload.digest {
-            return Err(io::ErrorKind::InvalidData.into());
+            return Err(Failed::Corrupt);
         }
-        if self.upload.handed.load(Ordering::Relaxed) && !self.upload.blob.is_as_opened() {
-            return Err(io::ErrorKind::StaleNetworkFileHandle.into());
+        if self.upload.may_have_changed() {
+            return Err(Failed::Changed);
         }
         self.upload.know();
         self.stage = Stage::Released(tail, self.position);
@@ -221,9 +215,10 @@ fn fitting(left: u64, room: usize) -> usize {
     usize::try_from(left).map_or(room, |left| left.min(room))
 }
 
-fn nonzero(read: usize) -> io::Result<usize> {
+/// A blob that ends early is not what its digest names.
+fn nonzero(read: usize) -> Result<usize, Failed> {
     match read {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        0 => Err(Failed::Corrupt),
         read => Ok(read),
     }
 }
@@ -350,7 +345,6 @@ mod tests {
         let upload = Upload::new(&digest, &blob, Trusted::Hashed, &NoProgress).unwrap();
         let taken = take_all(&mut *upload.part(0, 300_000).open()).unwrap();
         assert_eq!(taken, (bytes, 300_000 - 65_536));
-        assert!(upload.was_hashed());
 
         let other = Digest::of(b"other");
         let upload = Upload::new(&other, &blob, Trusted::Hashed, &NoProgress).unwrap();
@@ -377,8 +371,50 @@ mod tests {
             take_all(&mut *body).unwrap_err();
         }
         assert!(matches!(upload.take_failure(), Some(Failed::Changed)));
+        assert!(upload.read_anew());
         let taken = take_all(&mut *upload.part(0, 300_000).open()).unwrap();
         assert_eq!(taken, (bytes, 0));
+    }
+
+    #[test]
+    fn bytes_that_were_known_are_hashed_again_once_their_file_changed() {
+        let bytes = vec![7; 300_000];
+        let digest = Digest::of(&bytes);
+        for trusted in [Trusted::Remembered, Trusted::Hashed] {
+            let (_folder, path, blob) = stored(&bytes);
+            let upload = Upload::new(&digest, &blob, trusted, &NoProgress).unwrap();
+            if trusted == Trusted::Hashed {
+                take_all(&mut *upload.part(0, 300_000).open()).unwrap();
+                assert!(!upload.may_have_changed());
+            }
+            let file = std::fs::OpenOptions::new().write(true).open(&path);
+            file.unwrap().write_at(&[8], 299_999).unwrap();
+            assert_eq!(upload.may_have_changed(), trusted == Trusted::Hashed);
+            take_all(&mut *upload.part(100_000, 300_000).open()).unwrap_err();
+            assert!(matches!(upload.take_failure(), Some(Failed::Corrupt)));
+            std::fs::write(&path, &bytes).unwrap();
+            if trusted == Trusted::Hashed {
+                // Whatever is sent now: what was sent of the places before may be other bytes.
+                take_all(&mut *upload.part(0, 300_000).open()).unwrap_err();
+                assert!(matches!(upload.take_failure(), Some(Failed::Changed)));
+                assert!(upload.read_anew());
+            }
+            let taken = take_all(&mut *upload.part(0, 300_000).open()).unwrap();
+            assert_eq!(taken, (bytes.clone(), 0));
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_early_is_corrupt() {
+        let bytes = vec![7; 300_000];
+        let (_folder, path, blob) = stored(&bytes);
+        let digest = Digest::of(&bytes);
+        let upload = Upload::new(&digest, &blob, Trusted::Hashed, &NoProgress).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path);
+        file.unwrap().set_len(100_000).unwrap();
+        take_all(&mut *upload.part(0, 300_000).open()).unwrap_err();
+        assert!(matches!(upload.take_failure(), Some(Failed::Corrupt)));
+        assert!(!upload.matches_now().unwrap());
     }
 
     #[test]

@@ -19,6 +19,8 @@ const ASK_FIRST_BYTES: u64 = 1 << 20;
 pub(super) enum Outcome {
     /// All is there.
     Done,
+    /// All has to be sent again, in a new session.
+    Anew,
     /// The session is broken; the answer or error says how. Resuming may work.
     Broken(RegistryError),
     /// The body is too large for the registry, or for something before it.
@@ -71,13 +73,15 @@ impl Registry {
             {
                 Ok(Outcome::Broken(answer.refused(doing)))
             }
-            400 if answer.has_code("DIGEST_INVALID") && !upload.was_hashed() => {
+            400 if answer.has_code("DIGEST_INVALID") => {
                 let matches = upload.matches_now().map_err(|source| RegistryError::Read {
                     digest: upload.digest.clone(),
                     source,
                 })?;
                 match matches {
-                    true => Ok(Outcome::Broken(answer.refused(doing))),
+                    // The file was another one for a moment: what is read and hashed on its way arrives as it was hashed.
+                    true if upload.read_anew() => Ok(Outcome::Anew),
+                    true => Err(self.refused(doing, answer)),
                     false => Err(RegistryError::Corrupt {
                         digest: upload.digest.clone(),
                     }),

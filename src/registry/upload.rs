@@ -26,11 +26,10 @@ pub struct Upload<'a> {
     pub(super) progress: &'a dyn Progress,
     state: Mutex<State>,
     failure: Mutex<Option<Failed>>,
-    held: AtomicBool,
-    /// Whether places of bytes were handed over that were only hashed here.
+    /// Whether places were handed over: what the file holds there may change before it is sent.
     pub(super) handed: AtomicBool,
-    /// Whether the file was seen to change since.
-    changed: AtomicBool,
+    /// Whether all bytes are read and hashed from now on.
+    reads_only: AtomicBool,
 }
 
 /// Says why a body was cut short by this side.
@@ -44,6 +43,16 @@ pub enum Failed {
     Changed,
     /// The work was given up.
     Cancelled,
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // A blob that ends early is not what its digest names.
+            io::ErrorKind::UnexpectedEof => Self::Corrupt,
+            _ => Self::Read(error),
+        }
+    }
 }
 
 enum State {
@@ -72,9 +81,8 @@ impl<'a> Upload<'a> {
             progress,
             state: Mutex::new(state),
             failure: Mutex::default(),
-            held: AtomicBool::new(false),
             handed: AtomicBool::new(false),
-            changed: AtomicBool::new(false),
+            reads_only: AtomicBool::new(false),
         })
     }
 
@@ -102,12 +110,6 @@ impl<'a> Upload<'a> {
             .take()
     }
 
-    /// Returns whether the bytes were already found to have their digest here.
-    #[must_use]
-    pub fn was_hashed(&self) -> bool {
-        self.held.load(Ordering::Relaxed)
-    }
-
     /// Hashes the whole blob and says whether it has its digest.
     ///
     /// # Errors
@@ -117,8 +119,11 @@ impl<'a> Upload<'a> {
             return Ok(false);
         };
         let mut hasher = Hasher::new(algorithm);
-        self.hash_range(&mut hasher, 0, self.size())?;
-        Ok(hasher.finish() == *self.digest)
+        match self.hash_range(&mut hasher, 0, self.size()) {
+            Ok(()) => Ok(hasher.finish() == *self.digest),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds the bytes from `start` to `end` to a hasher.
@@ -140,20 +145,48 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Returns whether the place of bytes may be sent once they are hashed: any write to the file from now on would show.
-    pub(super) fn may_hand_hashed_places(&self) -> bool {
+    /// Returns whether places may be handed over: any write to the file from now on would show.
+    pub(super) fn may_hand_places(&self) -> bool {
         let Blob::File { identity, .. } = self.blob else {
             return false;
         };
-        !self.changed.load(Ordering::Relaxed)
+        !self.reads_only.load(Ordering::Relaxed)
             && identity.changed.is_settled(Timestamp::now())
             && self.blob.is_as_opened()
+    }
+
+    /// Returns whether the file changed after places in it were handed over, maybe before they were sent.
+    pub(super) fn may_have_changed(&self) -> bool {
+        self.handed.load(Ordering::Relaxed) && !self.blob.is_as_opened()
+    }
+
+    /// Has the next body read and hashed from the start; false where that was so already.
+    pub(super) fn read_anew(&self) -> bool {
+        let Some(algorithm) = self.digest.algorithm() else {
+            return false;
+        };
+        if self.reads_only.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        self.remember(0, &Hasher::new(algorithm));
+        self.handed.store(false, Ordering::Relaxed);
+        true
+    }
+
+    /// Has known bytes hashed again where their file changed meanwhile.
+    pub(super) fn doubt(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Known)
+            && !self.blob.is_as_opened()
+            && let Some(algorithm) = self.digest.algorithm()
+        {
+            *state = State::Hashing(0, Box::new(Hasher::new(algorithm)));
+        }
     }
 
     /// Takes note that the bytes have their digest.
     pub(super) fn know(&self) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Known;
-        self.held.store(true, Ordering::Relaxed);
     }
 
     /// Keeps a hasher that holds everything before `offset`, for the part that begins there.
@@ -184,11 +217,7 @@ impl<'a> Upload<'a> {
         let kind = match &failed {
             Failed::Corrupt => io::ErrorKind::InvalidData,
             Failed::Read(error) => error.kind(),
-            Failed::Changed => {
-                self.changed.store(true, Ordering::Relaxed);
-                self.handed.store(false, Ordering::Relaxed);
-                io::ErrorKind::StaleNetworkFileHandle
-            }
+            Failed::Changed => io::ErrorKind::Other,
             Failed::Cancelled => io::ErrorKind::Interrupted,
         };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
