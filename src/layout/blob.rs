@@ -61,6 +61,14 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Returns the identity of an open file as it is now; `None` where the system does not tell.
+    #[must_use]
+    pub fn now(file: &OwnedFd) -> Option<Self> {
+        files::stat_open(file.as_fd())
+            .ok()
+            .map(|stat| Self::from(&stat))
+    }
+
     /// Returns all of it as numbers; a mount id that is not known is 0.
     #[must_use]
     pub fn numbers(&self) -> [u64; 8] {
@@ -133,9 +141,7 @@ impl Blob {
     #[must_use]
     pub fn is_as_opened(&self) -> bool {
         match self {
-            Self::File { file, identity, .. } => {
-                files::stat_open(file.as_fd()).is_ok_and(|stat| Identity::from(&stat) == *identity)
-            }
+            Self::File { file, identity, .. } => Identity::now(file) == Some(*identity),
             Self::Bytes(_) => true,
         }
     }

@@ -31,7 +31,7 @@ use crate::oci::{Algorithm, Descriptor, NoProgress, Progress};
 use memory::Store;
 use pass::{Counted, Watch, hash};
 use table::{Key, Table};
-use work::{Job, check_size, conclude, identity, stopped};
+use work::{Job, check_size, conclude, stopped};
 
 /// Bytes of the chunks whose chaining values are recorded.
 pub const CHUNK_BYTES: u64 = 128 << 10;
@@ -225,7 +225,7 @@ impl Hashes {
         let Blob::File { file, .. } = blob else {
             return;
         };
-        if let Some(identity) = identity(file) {
+        if let Some(identity) = Identity::now(file) {
             self.table().distrust(identity);
         }
     }

@@ -1,3 +1,5 @@
+mod truncating;
+
 use super::*;
 use crate::fs::create::{Create, Existing, Rename};
 use crate::fs::policy_file::PolicyOpen;
@@ -149,26 +151,6 @@ fn strangers_change_nothing_root_included() {
     // What strangers try is not told as the reason of a refusal.
     assert!(bench.fs.fresh().basis.refused.is_none());
     assert_eq!(bench.policy_in_force().unwrap(), policy("p256"));
-}
-
-#[test]
-fn truncating_the_policy_by_its_name_takes_it_away_once() {
-    let bench = Bench::new();
-    bench.copy_policy(&policy("p256")).unwrap();
-    let truncate = |size| {
-        let change = Change {
-            size: Some(size),
-            modified: None,
-            ..touch(POLICY, OWNER)
-        };
-        bench.fs.setattr(&bench.fs.fresh(), &change)
-    };
-    assert_eq!(truncate(0).unwrap().attributes.size, 0);
-    assert_eq!(bench.policy_in_force(), None);
-    for size in [0, 5] {
-        let refused = truncate(size).map(drop);
-        assert!(matches!(refused, Err(FsError::NotFound)), "{refused:?}");
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::table::{Entry, Keep, Key};
-use super::work::{identity, verified};
+use super::work::verified;
 use super::{HashError, Hashes, Lease, VerifiedBlob};
 use crate::files::{HeldLease, Refused};
 use crate::layout::{Blob, Identity};
@@ -62,7 +62,7 @@ impl Hashes {
             Some(seen) => seen,
             None => {
                 // Most looks are at what was never hashed; then no lease is asked for.
-                if !self.knows(&key(*opened)?) && !self.knows(&key(identity(file)?)?) {
+                if !self.knows(&key(*opened)?) && !self.knows(&key(Identity::now(file)?)?) {
                     return None;
                 }
                 self.see(look, file)?
@@ -82,7 +82,7 @@ impl Hashes {
         look.held = None;
         match self.lease(file) {
             Ok(lease) => {
-                let identity = identity(file)?;
+                let identity = Identity::now(file)?;
                 look.held = Some(Held {
                     file: Arc::clone(file),
                     lease,
@@ -91,7 +91,7 @@ impl Hashes {
                 look.at(file)
             }
             Err(Refused::Unavailable) => Some(Seen {
-                identity: identity(file)?,
+                identity: Identity::now(file)?,
                 lease: Lease::Unavailable,
             }),
             Err(Refused::Writer) => None,

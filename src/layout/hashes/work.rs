@@ -302,18 +302,11 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Returns the identity of an open file as it is now.
-pub(super) fn identity(file: &OwnedFd) -> Option<Identity> {
-    crate::files::stat_open(file.as_fd())
-        .ok()
-        .map(|stat| Identity::from(&stat))
-}
-
 pub(super) fn current_key(blob: &Blob, algorithm: Algorithm) -> Option<Key> {
     let Blob::File { file, .. } = blob else {
         return None;
     };
-    Key::of(blob, identity(file)?, algorithm)
+    Key::of(blob, Identity::now(file)?, algorithm)
 }
 
 /// Returns the algorithm to hash with, if the size is right.

@@ -166,7 +166,7 @@ fn cores_that_would_have_nothing_to_do_get_a_blob_of_their_own() {
 fn sized(size: u64) -> Blob {
     let file = fs::File::open("/dev/null").unwrap();
     Blob::File {
-        identity: crate::layout::hashes::work::identity(&file.try_clone().unwrap().into()).unwrap(),
+        identity: crate::layout::Identity::now(&file.try_clone().unwrap().into()).unwrap(),
         file: std::sync::Arc::new(file.into()),
         offset: 0,
         size,
