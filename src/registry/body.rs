@@ -101,12 +101,11 @@ impl Reader<'_> {
 
     fn begin(&mut self) -> Result<(), Failed> {
         if matches!(self.stage, Stage::Unopened) {
-            self.upload.doubt();
+            self.gives_places = self.upload.look();
             self.stage = match self.upload.hasher_at(self.position)? {
                 None => Stage::Plain,
                 Some(hasher) => Stage::Hashing(hasher),
             };
-            self.gives_places = self.upload.may_hand_places();
         }
         Ok(())
     }

@@ -145,14 +145,30 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Returns whether places may be handed over: any write to the file from now on would show.
-    pub(super) fn may_hand_places(&self) -> bool {
-        let Blob::File { identity, .. } = self.blob else {
-            return false;
+    /// Looks at the file once as a body begins. Known bytes are hashed again where it changed meanwhile; returns whether places
+    /// may be handed over: any write to the file from now on would show.
+    ///
+    /// What is written between this look and the first place shows at the end all the same: [`Upload::may_have_changed`] compares
+    /// with the file as it was opened, not as it was here.
+    pub(super) fn look(&self) -> bool {
+        let is_settled = match self.blob {
+            Blob::File { identity, .. } => identity.changed.is_settled(Timestamp::now()),
+            Blob::Bytes(_) => false,
         };
-        !self.reads_only.load(Ordering::Relaxed)
-            && identity.changed.is_settled(Timestamp::now())
-            && self.blob.is_as_opened()
+        let may_hand = is_settled && !self.reads_only.load(Ordering::Relaxed);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = matches!(*state, State::Known);
+        if !(may_hand || is_known) {
+            return false;
+        }
+        let is_as_opened = self.blob.is_as_opened();
+        if is_known
+            && !is_as_opened
+            && let Some(algorithm) = self.digest.algorithm()
+        {
+            *state = State::Hashing(0, Box::new(Hasher::new(algorithm)));
+        }
+        may_hand && is_as_opened
     }
 
     /// Returns whether the file changed after places in it were handed over, maybe before they were sent.
@@ -171,17 +187,6 @@ impl<'a> Upload<'a> {
         self.remember(0, &Hasher::new(algorithm));
         self.handed.store(false, Ordering::Relaxed);
         true
-    }
-
-    /// Has known bytes hashed again where their file changed meanwhile.
-    pub(super) fn doubt(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*state, State::Known)
-            && !self.blob.is_as_opened()
-            && let Some(algorithm) = self.digest.algorithm()
-        {
-            *state = State::Hashing(0, Box::new(Hasher::new(algorithm)));
-        }
     }
 
     /// Takes note that the bytes have their digest.

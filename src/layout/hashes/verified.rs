@@ -138,15 +138,17 @@ impl VerifiedBlob {
 
     /// Returns how many bytes the whole chunks from `chunk` on have that fit into `room` bytes, and how many chunks they are.
     fn whole_chunks(&self, chunk: u64, room: usize) -> (usize, u64) {
-        let (mut bytes, mut count) = (0, 0);
-        loop {
-            let length = self.chunk_length(chunk + count);
-            if length == 0 || room - bytes < length {
-                return (bytes, count);
-            }
-            bytes += length;
-            count += 1;
-        }
+        let start = chunk.saturating_mul(CHUNK_BYTES);
+        let left = self.blob.size().saturating_sub(start);
+        let room_bytes = u64::try_from(room).unwrap_or(u64::MAX);
+        let bytes = match left <= room_bytes {
+            // The last chunk may be short, and is whole all the same.
+            true => left,
+            false => room_bytes - room_bytes % CHUNK_BYTES,
+        };
+        let count = bytes.div_ceil(CHUNK_BYTES);
+        // Never more than `room`, so it fits.
+        (usize::try_from(bytes).unwrap_or(room), count)
     }
 
     /// Returns the bytes of a chunk: all chunks are full but the last.
