@@ -5,6 +5,7 @@
 pub mod certificate_folders;
 pub mod client;
 pub mod date;
+pub mod error;
 mod handed;
 mod pace;
 mod plain;
@@ -13,9 +14,8 @@ pub mod retry;
 pub mod tls;
 pub mod url;
 
-pub use client::{
-    Body, Client, ClientOptions, Distrust, Failure, HttpError, Method, Request, Response,
-};
+pub use client::{Body, Client, ClientOptions, Method, Request, Response};
+pub use error::{Distrust, Failure, HttpError};
 pub use handed::{Content, FileRange};
 pub use retry::{Patience, Wait};
 pub use tls::{Authorities, TlsError, TlsFiles, TlsOptions};

@@ -1,6 +1,6 @@
 //! One request, one answer. Status codes are answers, redirects are not followed, bodies are bounded.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::time::Duration;
 
 use ureq::config::AutoHeaderValue;
@@ -11,7 +11,8 @@ use ureq::{Agent, AsSendBody, Proxy, SendBody};
 use super::handed::{Content, Handing};
 use super::pace::{self, Paced};
 use super::plain::Connections;
-use super::{Origin, Scheme, TlsError, TlsOptions, Url, proxy, tls};
+use super::error::{HttpError, failed};
+use super::{Origin, Scheme, TlsOptions, Url, proxy, tls};
 
 /// Lists the methods in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,137 +88,6 @@ pub struct ClientOptions {
     pub stall: Duration,
     /// Connections that are kept open.
     pub connections: usize,
-}
-
-/// Tells what kind of failure an error is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// It may work next time.
-    Transient,
-    /// The server does not speak TLS.
-    NotTls,
-    /// It will not work next time either.
-    Lasting,
-}
-
-/// Says why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The exchange failed.
-    #[error("talking to {url}")]
-    Exchange {
-        /// The URL without its query.
-        url: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
-    /// The answer's body ended early or stalled.
-    #[error("reading the answer of {url}")]
-    Body {
-        /// The URL without its query.
-        url: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The answer's body is larger than its limit.
-    #[error("the answer of {url} has more than {limit} bytes")]
-    TooLarge {
-        /// The URL without its query.
-        url: String,
-        /// The limit.
-        limit: u64,
-    },
-    /// The TLS settings cannot be used.
-    #[error("setting up TLS")]
-    Tls(#[source] TlsError),
-    /// The proxy of the environment cannot be used.
-    #[error("the proxy for {origin} is not a usable URL")]
-    Proxy {
-        /// What it is for.
-        origin: String,
-    },
-}
-
-impl HttpError {
-    /// Returns what kind of failure this is.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        match self {
-            Self::Exchange { source, .. } => exchange_failure(source),
-            Self::Body { .. } => Failure::Transient,
-            Self::TooLarge { .. } | Self::Tls(_) | Self::Proxy { .. } => Failure::Lasting,
-        }
-    }
-
-    /// Returns why the server's certificate is not accepted, where that is the failure.
-    #[must_use]
-    pub fn distrust(&self) -> Option<Distrust> {
-        let Self::Exchange { source, .. } = self else {
-            return None;
-        };
-        // The library has no public type for it below its error of I/O.
-        let words = source.to_string();
-        let (_, reason) = words.split_once("invalid peer certificate: ")?;
-        let known = [
-            ("CaUsedAsEndEntity", Distrust::AuthorityAsServer),
-            ("UnknownIssuer", Distrust::UnknownIssuer),
-            // An authority of that name is trusted, and it is another one.
-            ("BadSignature", Distrust::UnknownIssuer),
-            ("not valid for name", Distrust::OtherName),
-            ("expired", Distrust::Expired),
-            ("Expired", Distrust::Expired),
-        ];
-        known
-            .into_iter()
-            .find(|(word, _)| reason.contains(word))
-            .map(|(_, distrust)| distrust)
-    }
-
-    /// Returns whether the other side closed the connection instead of answering.
-    #[must_use]
-    pub fn is_hangup(&self) -> bool {
-        let Self::Exchange { source, .. } = self else {
-            return false;
-        };
-        let hangups = [
-            io::ErrorKind::UnexpectedEof,
-            io::ErrorKind::ConnectionReset,
-            io::ErrorKind::BrokenPipe,
-        ];
-        matches!(&**source, ureq::Error::Io(cause) if hangups.contains(&cause.kind()))
-    }
-}
-
-/// Lists why a server's certificate is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Distrust {
-    /// It is an authority's own, which may sign and not serve (basicConstraints CA:TRUE).
-    AuthorityAsServer,
-    /// No trusted authority signed it.
-    UnknownIssuer,
-    /// It is for another name.
-    OtherName,
-    /// Its time is over.
-    Expired,
-}
-
-fn exchange_failure(error: &ureq::Error) -> Failure {
-    let words = error.to_string();
-    // What a server of plain HTTP answers to a TLS greeting is not a TLS record.
-    if words.contains("corrupt message") {
-        return Failure::NotTls;
-    }
-    match error {
-        ureq::Error::Timeout(_)
-        | ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::BodyStalled
-        | ureq::Error::Protocol(_) => Failure::Transient,
-        // Certificates and names that do not hold come as invalid data.
-        ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => Failure::Lasting,
-        ureq::Error::Io(_) => Failure::Transient,
-        _ => Failure::Lasting,
-    }
 }
 
 /// Sends requests over a pool of kept connections. HTTP/1.1 only: uploads are faster that way.
@@ -319,13 +189,6 @@ impl Client {
             url: url.public(),
             stall: self.stall,
         })
-    }
-}
-
-fn failed(url: &Url, source: ureq::Error) -> HttpError {
-    HttpError::Exchange {
-        url: url.public(),
-        source: Box::new(source),
     }
 }
 

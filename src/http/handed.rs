@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::files;
@@ -100,24 +100,26 @@ pub(super) fn fail(error: io::Error) -> io::Error {
 }
 
 impl FileRange {
-    /// Sends all of it. Where the file or a sandbox does not have the kernel send it, it is read and written.
+    /// Sends all of it. What the kernel does not send, it is read and written here.
     ///
     /// # Errors
     /// Returns the socket's error; one of the file is kept for the content too.
-    pub(super) fn send(mut self, mut socket: &TcpStream) -> io::Result<()> {
+    pub(super) fn send(self, socket: &TcpStream) -> io::Result<()> {
+        self.send_by(socket, &files::send_file)
+    }
+
+    fn send_by(mut self, mut socket: &TcpStream, kernel: &SendFile<'_>) -> io::Result<()> {
         while self.length > 0 {
             let (from, to) = (self.file.as_fd(), socket.as_fd());
-            let sent = match files::send_file(to, from, self.offset, self.length) {
+            let sent = match kernel(to, from, self.offset, self.length) {
                 Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into())),
                 Ok(sent) => sent,
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EIO | libc::ESTALE | libc::EBADMSG) => return Err(fail(error)),
-                    Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM) => {
-                        let bytes = self.read().map_err(fail)?;
-                        return socket.write_all(&bytes);
-                    }
-                    _ => return Err(error),
-                },
+                Err(error) if is_of_the_line(&error) => return Err(error),
+                // Nothing of this call was sent then (sendfile(2) counts what was).
+                Err(_) => {
+                    let bytes = self.read().map_err(fail)?;
+                    return socket.write_all(&bytes);
+                }
             };
             self.length = self.length.saturating_sub(sent);
             self.offset = self
@@ -136,17 +138,83 @@ impl FileRange {
     }
 }
 
+/// Is sendfile(2): socket, file, offset, length.
+type SendFile<'a> = dyn Fn(BorrowedFd<'_>, BorrowedFd<'_>, u64, usize) -> io::Result<usize> + 'a;
+
+/// Returns whether an error of sendfile(2) can only be the socket's.
+///
+/// All others are doubtful: ENOTCONN is also a file of a FUSE daemon that died, ETIMEDOUT and ENOLINK a disk's, EIO a disk's or a
+/// network's, ENOMEM neither's. Reading the place and writing what was read says whose it is, each call having one side only.
+fn is_of_the_line(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
 
     use super::*;
 
-    #[test]
-    fn reads_what_the_kernel_does_not_send() {
+    fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut there, _) = listener.accept().unwrap();
+        (socket, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn tells_errors_of_the_file_from_those_of_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"..inside").unwrap();
+        let readable = Arc::new(OwnedFd::from(std::fs::File::open(&path).unwrap()));
+        let closed = std::fs::File::options().write(true).open(&path).unwrap();
+        let unreadable = Arc::new(OwnedFd::from(closed));
+        let send = |file: &Arc<OwnedFd>, number: i32| {
+            let (socket, mut there) = pair();
+            let range = FileRange {
+                file: Arc::clone(file),
+                offset: 2,
+                length: 6,
+            };
+            let kernel: &SendFile<'_> = &|_, _, _, _| Err(io::Error::from_raw_os_error(number));
+            let result = range.send_by(&socket, kernel);
+            drop(socket);
+            let mut received = Vec::new();
+            there.read_to_end(&mut received).unwrap();
+            (result, received, HANDED.take().failure)
+        };
+        for number in [
+            libc::ENOTCONN,
+            libc::ENOMEM,
+            libc::ENOBUFS,
+            libc::ETIMEDOUT,
+            libc::EIO,
+            libc::EINVAL,
+        ] {
+            // Whoever can read the place and write it has neither a broken file nor a broken line.
+            let (result, received, failure) = send(&readable, number);
+            assert!(result.is_ok() && failure.is_none(), "{number}");
+            assert_eq!(received, b"inside", "{number}");
+            // Where it cannot be read, the file's own error is kept.
+            let (result, received, failure) = send(&unreadable, number);
+            assert!(result.is_err() && received.is_empty(), "{number}");
+            assert_eq!(failure.unwrap().raw_os_error(), Some(libc::EBADF));
+        }
+        for number in [libc::EPIPE, libc::ECONNRESET, libc::EAGAIN] {
+            for file in [&readable, &unreadable] {
+                let (result, received, failure) = send(file, number);
+                assert_eq!(result.unwrap_err().raw_os_error(), Some(number));
+                assert!(received.is_empty() && failure.is_none(), "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn reads_what_the_kernel_does_not_send() {
+        let (socket, mut there) = pair();
         // From a file like this one the kernel sends nothing.
         let path = "/proc/self/auxv";
         let bytes = std::fs::read(path).unwrap();

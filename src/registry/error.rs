@@ -165,6 +165,7 @@ impl RegistryError {
             Self::Refused { .. } | Self::Unexpected { .. } | Self::Elsewhere { .. } => {
                 Kind::Refused
             }
+            Self::Network { source, .. } if source.is_out_of_resources() => Kind::Local,
             Self::Network { .. } | Self::Exhausted { .. } => Kind::Network,
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::Setup { .. } | Self::Read { .. } | Self::Cancelled { .. } => Kind::Local,
