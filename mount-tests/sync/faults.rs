@@ -229,6 +229,33 @@ fn ends_honestly_when_nothing_helps() {
 }
 
 #[test]
+fn counts_the_tries_of_a_whole_upload() {
+    let made = signed();
+    for (attempts, words) in [("3", "after 3 attempts"), ("1", "after 1 attempt")] {
+        for (target, what) in [
+            ("/blobs/uploads", answer(503, &[])),
+            ("/blobs/uploads/session", What::Cut(50)),
+        ] {
+            let registry = Registry::start(Behaviour::default());
+            registry.fault(Fault {
+                times: usize::MAX,
+                ..once("PUT", target, what.clone())
+            });
+            let resumed = once("PATCH", target, what);
+            registry.fault(Fault {
+                times: usize::MAX,
+                ..resumed
+            });
+            let more = ["--attempts", attempts];
+            let ran = sync(&made.user, "hello:v1", &registry.at("app"), &more);
+            let error = ran.error(32);
+            let after = error.split(words).nth(1);
+            assert!(after.is_some_and(|after| !after.starts_with('s')), "{ran:?}");
+        }
+    }
+}
+
+#[test]
 fn sends_chunks_where_whole_bodies_are_refused() {
     let made = large();
     for (body_max, chunk_min) in [(4 << 20, None), (8 << 20, Some(6 << 20))] {

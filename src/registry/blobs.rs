@@ -99,7 +99,7 @@ impl Registry {
                         attempt = attempt.saturating_add(1);
                         let Some(wait) = self.patience.wait(attempt, None) else {
                             self.cancel(&session.location);
-                            return Err(error);
+                            return Err(error.after(attempt));
                         };
                         self.count_retry();
                         self.pause(&doing, "the upload broke off", wait.pause);

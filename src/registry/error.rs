@@ -86,7 +86,7 @@ pub enum RegistryError {
         source: UrlError,
     },
     /// The network failed, each time.
-    #[error("{doing}: no answer after {attempts} attempts")]
+    #[error("{doing}: no answer after {}", attempts_in_words(*attempts))]
     Network {
         /// What was tried.
         doing: String,
@@ -96,7 +96,7 @@ pub enum RegistryError {
         source: HttpError,
     },
     /// The registry was busy or broken, each time.
-    #[error("{doing}: still {status} after {attempts} attempts: {answer}")]
+    #[error("{doing}: still {status} after {}: {answer}", attempts_in_words(*attempts))]
     Exhausted {
         /// What was tried.
         doing: String,
@@ -144,7 +144,23 @@ pub enum Kind {
     Local,
 }
 
+fn attempts_in_words(attempts: u32) -> String {
+    match attempts {
+        1 => "1 attempt".to_owned(),
+        _ => format!("{attempts} attempts"),
+    }
+}
+
 impl RegistryError {
+    /// Returns the same failure with the number of all tries, where it was one of several.
+    #[must_use]
+    pub fn after(mut self, tries: u32) -> Self {
+        if let Self::Network { attempts, .. } | Self::Exhausted { attempts, .. } = &mut self {
+            *attempts = tries;
+        }
+        self
+    }
+
     /// Returns why the server's certificate is not accepted, where that is the failure.
     #[must_use]
     pub fn distrust(&self) -> Option<Distrust> {
@@ -170,5 +186,26 @@ impl RegistryError {
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::Setup { .. } | Self::Read { .. } | Self::Cancelled { .. } => Kind::Local,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_attempts_in_words() {
+        let exhausted = RegistryError::Exhausted {
+            doing: "asking".to_owned(),
+            status: 503,
+            attempts: 1,
+            answer: "busy".to_owned(),
+        };
+        assert_eq!(
+            exhausted.to_string(),
+            "asking: still 503 after 1 attempt: busy"
+        );
+        let several = exhausted.after(5).to_string();
+        assert_eq!(several, "asking: still 503 after 5 attempts: busy");
     }
 }
