@@ -256,6 +256,36 @@ fn counts_the_tries_of_a_whole_upload() {
 }
 
 #[test]
+fn counts_the_bytes_that_it_sent() {
+    let made = signed();
+    let push = |fault: Option<Fault>| {
+        let registry = Registry::start(Behaviour::default());
+        if let Some(fault) = fault {
+            registry.fault(fault);
+        }
+        let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let answer = ran.json();
+        let number = |value: &serde_json::Value| value.as_u64().unwrap();
+        let blobs = &answer["blobs"];
+        (
+            number(&answer["bytesSent"]),
+            number(&blobs["bytes"]),
+            number(&blobs["sent"]),
+        )
+    };
+    let (whole, bytes, count) = push(None);
+    assert_eq!(whole, bytes);
+    // The answer is lost and the blob there: it was sent once.
+    let lost = push(Some(once("PUT", "/blobs/uploads", What::CutAfter)));
+    assert_eq!(lost, (whole, bytes, count));
+    // Nothing of it was kept: it was sent twice, and is one blob.
+    let (twice, once_each, sent) = push(Some(once("PUT", "/blobs/uploads", answer(503, &[]))));
+    assert!(twice > whole && twice <= 2 * whole, "{twice} {whole}");
+    assert_eq!((once_each, sent), (bytes, count));
+}
+
+#[test]
 fn sends_chunks_where_whole_bodies_are_refused() {
     let made = large();
     for (body_max, chunk_min) in [(4 << 20, None), (8 << 20, Some(6 << 20))] {

@@ -1,6 +1,8 @@
 //! Blobs: whether they are there, mounting, uploading whole or in chunks, resuming, and never half of one.
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs>
 
+use std::sync::atomic::Ordering;
+
 use super::answer::{Answer, ERROR_BYTES_MAX};
 use super::call::{Call, Payload, Place, Repeat};
 use super::error::RegistryError;
@@ -61,6 +63,16 @@ impl Registry {
     /// # Errors
     /// Says why it is not there now; nothing was created then.
     pub fn upload(&self, upload: &Upload<'_>) -> Result<Uploaded, RegistryError> {
+        let uploaded = self.carry(upload);
+        self.bytes_sent.fetch_add(upload.given(), Ordering::Relaxed);
+        if uploaded.is_ok() {
+            // Also where it was mounted, or was there when its answer had been lost.
+            upload.reached(upload.size());
+        }
+        uploaded
+    }
+
+    fn carry(&self, upload: &Upload<'_>) -> Result<Uploaded, RegistryError> {
         let doing = format!("uploading blob {}", upload.digest);
         let mut attempt = 0_u32;
         loop {

@@ -142,7 +142,7 @@ impl Reader<'_> {
     fn moved(&mut self, count: usize) {
         let bytes = u64::try_from(count).unwrap_or(0);
         self.position = self.position.saturating_add(bytes);
-        self.upload.progress.advance(bytes);
+        self.upload.gave(bytes, self.position);
     }
 
     fn advance(&mut self, buffer: &mut [u8]) -> Result<usize, Failed> {
@@ -240,6 +240,37 @@ mod tests {
         let mut bytes = Vec::new();
         upload.part(start, end).open().read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    #[derive(Default)]
+    struct Done(std::sync::atomic::AtomicU64);
+
+    impl crate::oci::Progress for Done {
+        fn expect(&self, _bytes: u64) {}
+        fn advance(&self, bytes: u64) {
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn reports_each_byte_once_however_often_it_is_sent() {
+        let (digest, blob) = blob(300_000);
+        let done = Done::default();
+        let reported = || done.0.load(Ordering::Relaxed);
+        let upload = Upload::new(&digest, &blob, Trusted::Hashed, &done).unwrap();
+        // A cut, the same part again, a resumed part that goes back, all of it anew.
+        for (start, end, expected) in [
+            (0, 150_000, 150_000),
+            (0, 150_000, 150_000),
+            (100_000, 200_000, 200_000),
+            (0, 300_000, 300_000),
+        ] {
+            read_all(&upload, start, end).unwrap();
+            assert_eq!(reported(), expected, "{start}-{end}");
+        }
+        assert_eq!(upload.given(), 150_000 + 150_000 + 100_000 + 300_000);
+        upload.reached(300_000);
+        assert_eq!(reported(), 300_000);
     }
 
     #[test]

@@ -48,6 +48,6 @@ pub struct Counts {
     pub requests: u64,
     /// Attempts after the first of a call.
     pub retries: u64,
-    /// Bytes of blobs that were sent.
+    /// Bytes of blobs that connections were given, those sent again included.
     pub bytes_sent: u64,
 }

@@ -1,8 +1,6 @@
 //! The bytes of a blob on the wire: in one piece, in chunks, and on from where they broke off.
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks>
 
-use std::sync::atomic::Ordering;
-
 use super::answer::{Answer, ERROR_BYTES_MAX};
 use super::call::{Payload, Place, Repeat};
 use super::error::RegistryError;
@@ -47,9 +45,6 @@ impl Registry {
             Ok(answer) => answer,
             Err(error) => return broken(error),
         };
-        if answer.status == 201 {
-            self.bytes_sent.fetch_add(upload.size(), Ordering::Relaxed);
-        }
         self.closed(upload, &answer, doing)
     }
 
@@ -144,7 +139,6 @@ impl Registry {
         match answer.status {
             // 201 is what one large registry answers to the first chunk.
             202 | 201 | 204 => {
-                self.bytes_sent.fetch_add(size, Ordering::Relaxed);
                 session.follow(&answer, doing)?;
                 session.sent = received(&answer).filter(|sent| *sent <= end).unwrap_or(end);
                 Ok(Outcome::Done)

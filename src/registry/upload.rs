@@ -1,7 +1,7 @@
 //! A blob on its way: what is known of it, over all the requests that it takes.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::body::Part;
@@ -30,6 +30,10 @@ pub struct Upload<'a> {
     pub(super) handed: AtomicBool,
     /// Whether all bytes are read and hashed from now on.
     reads_only: AtomicBool,
+    /// How much of the blob was reported as done.
+    reported: AtomicU64,
+    /// How many bytes connections were given, those given again included.
+    given: AtomicU64,
 }
 
 /// Says why a body was cut short by this side.
@@ -83,6 +87,8 @@ impl<'a> Upload<'a> {
             failure: Mutex::default(),
             handed: AtomicBool::new(false),
             reads_only: AtomicBool::new(false),
+            reported: AtomicU64::new(0),
+            given: AtomicU64::new(0),
         })
     }
 
@@ -100,6 +106,23 @@ impl<'a> Upload<'a> {
             start,
             end,
         }
+    }
+
+    /// Takes note that a connection was given bytes up to `end` of the blob.
+    pub(super) fn gave(&self, bytes: u64, end: u64) {
+        self.given.fetch_add(bytes, Ordering::Relaxed);
+        self.reached(end);
+    }
+
+    /// Reports the blob as done up to `end`: each byte once, however often it is sent.
+    pub(super) fn reached(&self, end: u64) {
+        let before = self.reported.fetch_max(end, Ordering::Relaxed);
+        self.progress.advance(end.saturating_sub(before));
+    }
+
+    /// Returns how many bytes connections were given, those given again included.
+    pub(super) fn given(&self) -> u64 {
+        self.given.load(Ordering::Relaxed)
     }
 
     /// Takes why this side cut a body short, where it did.

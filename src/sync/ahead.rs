@@ -12,7 +12,7 @@ use super::error::SyncError;
 use super::plan::{Plan, PlannedManifest};
 use super::pool::Stoppable;
 use super::push::{Push, Tally};
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, Progress as _};
 use crate::registry::RegistryError;
 use crate::registry::referrers::Listing;
 
@@ -79,16 +79,23 @@ pub(super) fn send(
     let own = Stoppable::new(progress);
     match send_now(push, candidates, present, (places, &own)) {
         Ok(ahead) => Ok(Some(ahead)),
-        Err(SyncError::Registry(error)) if is_refusal(&error) => Ok(None),
+        Err(error) if is_refusal(&error) => {
+            // The same blobs are done once more in the usual order.
+            progress.expect(own.advanced());
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
 
-fn is_refusal(error: &RegistryError) -> bool {
-    matches!(
-        error,
-        RegistryError::Refused { .. } | RegistryError::Denied { .. }
-    )
+fn is_refusal(error: &SyncError) -> bool {
+    match error {
+        SyncError::Registry(error) => matches!(
+            **error,
+            RegistryError::Refused { .. } | RegistryError::Denied { .. }
+        ),
+        _ => false,
+    }
 }
 
 fn send_now(
@@ -99,7 +106,27 @@ fn send_now(
 ) -> Result<Ahead, SyncError> {
     let blobs = candidates.blobs.clone();
     let of_blobs = content::send_blobs(push, blobs, places, progress)?;
-    let manifests = &candidates.manifests;
+    match list_now(push, &candidates.manifests, present, progress) {
+        Ok(ahead) => Ok(Ahead {
+            tallies: (of_blobs.plus(ahead.tallies.0), ahead.tallies.1),
+            ..ahead
+        }),
+        // The blobs are there all the same; only they went ahead.
+        Err(error) if is_refusal(&error) => Ok(Ahead {
+            tallies: (of_blobs, Tally::default()),
+            ..Ahead::default()
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends the manifests and has them listed.
+fn list_now(
+    push: &Push<'_>,
+    manifests: &HashSet<Digest>,
+    present: &HashSet<Digest>,
+    progress: &Stoppable<'_>,
+) -> Result<Ahead, SyncError> {
     let chosen = push
         .plan
         .manifests
@@ -107,10 +134,10 @@ fn send_now(
         .filter(|manifest| manifests.contains(&manifest.digest))
         .filter(|manifest| !present.contains(&manifest.digest))
         .collect();
-    let of_manifests = content::send_manifests(push, chosen, progress)?;
+    let tallies = content::send_manifests(push, chosen, progress)?;
     Ok(Ahead {
         manifests: manifests.clone(),
-        tallies: (of_blobs, of_manifests),
+        tallies,
         discovery: discover::ensure_all(push)?,
     })
 }

@@ -181,32 +181,33 @@ fn send_blob(
     })
 }
 
-/// Puts manifests by digest, round after round.
+/// Puts manifests by digest, round after round; returns what became of blobs that had to be sent again, and of manifests.
 pub(super) fn send_manifests(
     push: &Push<'_>,
     mut rest: Vec<&PlannedManifest>,
     progress: &Stoppable<'_>,
-) -> Result<Tally, SyncError> {
-    let mut tally = Tally::default();
+) -> Result<(Tally, Tally), SyncError> {
+    let (mut blobs, mut manifests) = (Tally::default(), Tally::default());
     while let Some(round) = rest.first().map(|manifest| manifest.round) {
         let (now, later): (Vec<_>, Vec<_>) = rest
             .into_iter()
             .partition(|manifest| manifest.round == round);
-        tally.sent = tally.sent.saturating_add(now.len());
-        pool::run(now, push.jobs, progress, &|manifest: &&PlannedManifest| {
+        manifests.sent = manifests.sent.saturating_add(now.len());
+        let again = pool::run(now, push.jobs, progress, &|manifest: &&PlannedManifest| {
             put(push, manifest, progress)
         })?;
+        blobs = again.into_iter().fold(blobs, Tally::plus);
         rest = later;
     }
-    Ok(tally)
+    Ok((blobs, manifests))
 }
 
-/// Puts a manifest. A registry that has lost a part of it meanwhile is given the part again, once.
+/// Puts a manifest. A registry that has lost a part of it meanwhile is given the part again, once; returns what was.
 fn put(
     push: &Push<'_>,
     manifest: &PlannedManifest,
     progress: &Stoppable<'_>,
-) -> Result<(), SyncError> {
+) -> Result<Tally, SyncError> {
     let name = manifest.digest.to_string();
     let put = manifest.put(&name);
     match push.registry.put_manifest(&put) {
@@ -216,15 +217,22 @@ fn put(
                 .blobs
                 .iter()
                 .filter(|blob| manifest.blobs.contains(&blob.digest));
+            let mut again = Tally::default();
             for part in parts {
                 let blob = locate(push, part)?;
-                send_blob(push, part, blob.as_ref(), progress)?;
+                // It was expected once and is done once more.
+                progress.expect(part.size);
+                again = again.plus(send_blob(push, part, blob.as_ref(), progress)?);
             }
             push.registry.put_manifest(&put)?;
-            Ok(())
+            // Parts that are there were counted before.
+            Ok(Tally {
+                present: 0,
+                ..again
+            })
         }
         Err(other) => Err(other.into()),
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Tally::default()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A few threads working through a list; the first error stops all of them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -20,6 +20,7 @@ pub const JOBS_MAX: usize = 64;
 pub struct Stoppable<'a> {
     inner: &'a dyn Progress,
     stopped: AtomicBool,
+    advanced: AtomicU64,
 }
 
 impl<'a> Stoppable<'a> {
@@ -29,7 +30,14 @@ impl<'a> Stoppable<'a> {
         Self {
             inner,
             stopped: AtomicBool::new(false),
+            advanced: AtomicU64::new(0),
         }
+    }
+
+    /// Returns how many bytes were reported as done through this.
+    #[must_use]
+    pub fn advanced(&self) -> u64 {
+        self.advanced.load(Ordering::Relaxed)
     }
 
     fn stop(&self) {
@@ -43,6 +51,7 @@ impl Progress for Stoppable<'_> {
     }
 
     fn advance(&self, bytes: u64) {
+        self.advanced.fetch_add(bytes, Ordering::Relaxed);
         self.inner.advance(bytes);
     }
 

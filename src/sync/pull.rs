@@ -151,6 +151,7 @@ fn fetch(
     let digest = &blob.digest;
     let stored = directory.blob(digest).map_err(SyncError::Source)?;
     if stored.is_some_and(|stored| pull.hashes.verify(blob, &stored, progress).is_ok()) {
+        progress.advance(blob.size);
         return Ok(Tally {
             present: 1,
             ..Tally::default()

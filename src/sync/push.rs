@@ -185,9 +185,9 @@ fn send_all(
         .iter()
         .filter(|manifest| !present.contains(&manifest.digest))
         .collect();
-    outcome.manifests = outcome
-        .manifests
-        .plus(content::send_manifests(push, rest, progress)?);
+    let (again, manifests) = content::send_manifests(push, rest, progress)?;
+    outcome.blobs = outcome.blobs.plus(again);
+    outcome.manifests = outcome.manifests.plus(manifests);
     match ahead {
         // The look before the tags reads every list that was written.
         Some(ahead) if ahead.discovery.writes > 0 => Ok(ahead.discovery),
