@@ -20,6 +20,7 @@ pub mod name;
 pub mod options;
 mod redirect;
 pub mod referrers;
+mod refusals;
 pub mod remote;
 pub mod session;
 mod transfer;

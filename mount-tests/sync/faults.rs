@@ -250,9 +250,57 @@ fn counts_the_tries_of_a_whole_upload() {
             let ran = sync(&made.user, "hello:v1", &registry.at("app"), &more);
             let error = ran.error(32);
             let after = error.split(words).nth(1);
-            assert!(after.is_some_and(|after| !after.starts_with('s')), "{ran:?}");
+            assert!(
+                after.is_some_and(|after| !after.starts_with('s')),
+                "{ran:?}"
+            );
         }
     }
+}
+
+#[test]
+fn says_that_a_registry_knows_sha256_alone() {
+    let made = super::signed_with(|user| {
+        layouts::Layout::with_algorithm(&user.path("hello"), layouts::Algorithm::Sha512)
+            .image("v1", "one")
+    });
+    assert!(made.image.digest.starts_with("sha512:"));
+    let body = "{\"errors\":[{\"code\":\"DIGEST_INVALID\",\"message\":\"odd\"}]}";
+    let unsupported = "{\"errors\":[{\"code\":\"UNSUPPORTED\"}]}";
+    for (method, target, body) in [
+        ("", "sha512", body),
+        ("HEAD", "sha512", ""),
+        ("POST", "mount=sha512", unsupported),
+        ("PUT", "digest=sha512", body),
+        ("PUT", "digest=sha512", "400 Bad Request"),
+        ("PUT", "/manifests/sha512", body),
+        ("PUT", "/manifests/v1", body),
+    ] {
+        let registry = Registry::start(Behaviour::default());
+        registry.fault(Fault {
+            times: usize::MAX,
+            ..once(method, target, What::Answer(400, vec![], body))
+        });
+        let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+        assert!(
+            ran.error(31).contains("sha512"),
+            "{method} {target}: {ran:?}"
+        );
+        assert!(
+            ran.stderr.contains("hint: build the image with sha256"),
+            "{ran:?}"
+        );
+        assert!(registry.repository("app").tags.is_empty());
+    }
+    // What another refusal is about, the registry's own words say.
+    let registry = Registry::start(Behaviour::default());
+    registry.fault(Fault {
+        times: usize::MAX,
+        ..once("PUT", "digest=sha512", answer(400, &[]))
+    });
+    let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+    assert!(ran.error(31).contains("on purpose"), "{ran:?}");
+    assert!(!ran.stderr.contains("sha256 digests"), "{ran:?}");
 }
 
 #[test]

@@ -374,7 +374,12 @@ fn refuses_a_registry_that_renames_digests() {
         };
         let target = format!("{}/hello:v1", served.address);
         let allowed = ["--allow", "unsigned", "--allow", "no-policy"];
-        sync(&user, "hello:v1", &target, &allowed).error(31);
+        let ran = sync(&user, "hello:v1", &target, &allowed);
+        ran.error(31);
+        assert!(
+            ran.stderr.contains("hint: build the image with sha256"),
+            "{ran:?}"
+        );
         let found = user.run(&["list", "--insecure-registry", &target]);
         assert_eq!(found.code, 1, "{program:?}: tagged all the same: {found:?}");
     }

@@ -8,10 +8,10 @@ use ureq::http::{self, HeaderMap};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, AsSendBody, Proxy, SendBody};
 
+use super::error::{HttpError, failed};
 use super::handed::{Content, Handing};
 use super::pace::{self, Paced};
 use super::plain::Connections;
-use super::error::{HttpError, failed};
 use super::{Origin, Scheme, TlsOptions, Url, proxy, tls};
 
 /// Lists the methods in use.

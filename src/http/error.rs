@@ -176,7 +176,12 @@ mod tests {
             assert!(error.is_out_of_resources(), "{number}");
             assert_eq!(error.failure(), Failure::Transient, "{number}");
         }
-        for number in [libc::ENOTCONN, libc::EPIPE, libc::ECONNRESET, libc::ECONNREFUSED] {
+        for number in [
+            libc::ENOTCONN,
+            libc::EPIPE,
+            libc::ECONNRESET,
+            libc::ECONNREFUSED,
+        ] {
             assert!(!io_failed(number).is_out_of_resources(), "{number}");
         }
     }

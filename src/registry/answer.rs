@@ -126,6 +126,15 @@ impl Answer {
         self.codes().iter().any(|found| found == code)
     }
 
+    /// Returns whether a refusal may be about the digest that was asked for; an answer to HEAD, or of a proxy, has no code.
+    #[must_use]
+    pub fn may_be_about_a_digest(&self) -> bool {
+        let codes = self.codes();
+        let is_about = |code: &String| matches!(code.as_str(), "DIGEST_INVALID" | "UNSUPPORTED");
+        matches!(self.status, 400 | 405 | 415 | 501)
+            && (codes.is_empty() || codes.iter().any(is_about))
+    }
+
     /// Returns whether the registry asks to slow down, in whichever way.
     #[must_use]
     pub fn is_rate_limit(&self) -> bool {

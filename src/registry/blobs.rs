@@ -54,7 +54,7 @@ impl Registry {
             }
             // Some registries answer 403 for what is not there; the upload will tell.
             404 | 403 => Ok(false),
-            _ => Err(self.refused(&call.doing, &answer)),
+            _ => Err(self.refused_for(digest, &call.doing, &answer)),
         }
     }
 
@@ -192,7 +192,7 @@ impl Registry {
             match answer.status {
                 201 => return Ok(None),
                 202 => opened = Some(self.upload_location(&answer, doing)?),
-                _ => return Err(self.refused(doing, &answer)),
+                _ => return Err(self.refused_for(digest, doing, &answer)),
             }
             if let Some(least) = answer
                 .header("oci-chunk-min-length")

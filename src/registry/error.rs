@@ -69,6 +69,17 @@ pub enum RegistryError {
         /// Its own words.
         answer: String,
     },
+    /// The registry keeps nothing under digests of this algorithm; all of them take sha256.
+    /// <https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms>
+    #[error("{doing}: the registry does not take {algorithm} digests: {answer}")]
+    Algorithm {
+        /// What was tried.
+        doing: String,
+        /// The algorithm.
+        algorithm: &'static str,
+        /// Its own words, or what it did instead.
+        answer: String,
+    },
     /// The registry answers something the protocol does not have.
     #[error("{doing}: {problem}")]
     Unexpected {
@@ -178,9 +189,10 @@ impl RegistryError {
             | Self::Denied { .. }
             | Self::Credentials { .. }
             | Self::Realm { .. } => Kind::Authentication,
-            Self::Refused { .. } | Self::Unexpected { .. } | Self::Elsewhere { .. } => {
-                Kind::Refused
-            }
+            Self::Refused { .. }
+            | Self::Algorithm { .. }
+            | Self::Unexpected { .. }
+            | Self::Elsewhere { .. } => Kind::Refused,
             Self::Network { source, .. } if source.is_out_of_resources() => Kind::Local,
             Self::Network { .. } | Self::Exhausted { .. } => Kind::Network,
             Self::Corrupt { .. } => Kind::Corrupt,

@@ -81,7 +81,10 @@ impl Registry {
                 None => Ok(self.manifest(name)?.map(|stored| stored.digest)),
             },
             404 => Ok(None),
-            _ => Err(self.refused(&call.doing, &answer)),
+            _ => Err(match name.parse() {
+                Ok(digest) => self.refused_for(&digest, &call.doing, &answer),
+                Err(_) => self.refused(&call.doing, &answer),
+            }),
         }
     }
 
@@ -139,7 +142,7 @@ impl Registry {
         call.payload = Payload::Bytes(put.bytes);
         let answer = self.send(&call, ERROR_BYTES_MAX)?;
         if !matches!(answer.status, 200..=202) {
-            return Err(self.refused(&call.doing, &answer));
+            return Err(self.refused_for(put.digest, &call.doing, &answer));
         }
         check_digest(put.digest, &answer, &call.doing)?;
         Ok(Accepted {

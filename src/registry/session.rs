@@ -30,7 +30,7 @@ pub struct Registry {
     plain: Origin,
     choice: SchemeChoice,
     scheme: OnceLock<Scheme>,
-    auth: Auth,
+    pub(super) auth: Auth,
     requests: AtomicU64,
     retries: AtomicU64,
     pub(super) bytes_sent: AtomicU64,
@@ -291,7 +291,7 @@ impl Registry {
         })
     }
 
-    fn own_origin(&self) -> &Origin {
+    pub(super) fn own_origin(&self) -> &Origin {
         match self.scheme.get() {
             Some(Scheme::Http) => &self.plain,
             Some(Scheme::Https) => &self.secure,
@@ -340,29 +340,6 @@ impl Registry {
                 Err(error)
             }
         }
-    }
-
-    fn unauthorized(&self, call: &Call<'_>, response: Response, url: Url) -> RegistryError {
-        let answer = Answer::read(response, url, ERROR_BYTES_MAX).map(|answer| answer.words());
-        RegistryError::Unauthorized {
-            doing: call.doing.clone(),
-            host: self.reference.host.clone(),
-            credential: self.auth.source(),
-            answer: answer.unwrap_or_default(),
-        }
-    }
-
-    /// Returns the error for an answer that is not the one hoped for: 403 is about credentials, the rest about content.
-    pub(super) fn refused(&self, doing: &str, answer: &Answer) -> RegistryError {
-        if answer.status == 403 && answer.url.origin == *self.own_origin() {
-            return RegistryError::Denied {
-                doing: doing.to_owned(),
-                host: self.reference.host.clone(),
-                credential: self.auth.source(),
-                answer: answer.words(),
-            };
-        }
-        answer.refused(doing)
     }
 
     /// Repeats warnings of the registry, each once. <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#warnings>

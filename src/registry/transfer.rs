@@ -5,6 +5,7 @@ use super::answer::{Answer, ERROR_BYTES_MAX};
 use super::call::{Payload, Place, Repeat};
 use super::error::RegistryError;
 use super::redirect::check_leap;
+use super::refusals::other_algorithm;
 use super::session::Registry;
 use super::upload::Upload;
 use crate::http::retry::is_transient;
@@ -76,13 +77,13 @@ impl Registry {
                 match matches {
                     // The file was another one for a moment: what is read and hashed on its way arrives as it was hashed.
                     true if upload.read_anew() => Ok(Outcome::Anew),
-                    true => Err(self.refused(doing, answer)),
+                    true => Err(self.refused_for(upload.digest, doing, answer)),
                     false => Err(RegistryError::Corrupt {
                         digest: upload.digest.clone(),
                     }),
                 }
             }
-            _ => Err(self.refused(doing, answer)),
+            _ => Err(self.refused_for(upload.digest, doing, answer)),
         }
     }
 
@@ -249,14 +250,21 @@ pub(super) fn check_digest(
     answer: &Answer,
     doing: &str,
 ) -> Result<(), RegistryError> {
-    match answer.header("docker-content-digest") {
-        Some(named) if named != sent.to_string() => Err(RegistryError::Unexpected {
-            doing: doing.to_owned(),
-            problem: format!(
-                "the registry stores {sent} as {}; what refers to it would not be found",
-                crate::text::escape_line(&named.chars().take(200).collect::<String>())
-            ),
-        }),
-        _ => Ok(()),
-    }
+    let named = match answer.header("docker-content-digest") {
+        Some(named) if named != sent.to_string() => named,
+        _ => return Ok(()),
+    };
+    let problem = format!(
+        "the registry stores {sent} as {}; what refers to it would not be found",
+        crate::text::escape_line(&named.chars().take(200).collect::<String>())
+    );
+    let doing = doing.to_owned();
+    Err(match other_algorithm(sent) {
+        Some(algorithm) if named.starts_with("sha256:") => RegistryError::Algorithm {
+            doing,
+            algorithm,
+            answer: problem,
+        },
+        _ => RegistryError::Unexpected { doing, problem },
+    })
 }

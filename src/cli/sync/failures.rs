@@ -17,7 +17,12 @@ impl From<RegistryError> for Failure {
             ),
             Trouble::Refused => (
                 Exit::Refused,
-                "the registry's own words say what it does not take",
+                match &error {
+                    RegistryError::Algorithm { .. } => {
+                        "build the image with sha256 digests, which every registry takes, or push it to a registry that takes these"
+                    }
+                    _ => "the registry's own words say what it does not take",
+                },
             ),
             Trouble::Network => (
                 Exit::Network,
