@@ -176,13 +176,49 @@ fn registries_that_notation_lists_as_insecure_are_spoken_to_in_plain_http() {
         |document: &str| std::fs::write(user.config().join("config.json"), document).unwrap();
     push().error(32);
     // Another port is another registry; and what cannot be used lists none.
-    for document in [
-        r#"{"insecureRegistries":["0.0.0.0","0.0.0.0:1"]}"#.to_owned(),
-        format!(r#"{{"insecureRegistries":"{host}"}}"#),
-        format!(r#"{{"insecureRegistries":["{host}"]"#),
+    let config = user.config().join("config.json").display().to_string();
+    for (document, place) in [
+        (
+            r#"{"insecureRegistries":["0.0.0.0","0.0.0.0:1"]}"#.to_owned(),
+            None,
+        ),
+        (
+            format!("{{\n \"insecureRegistries\":\"{host}\"}}"),
+            Some("at line 2 column 2"),
+        ),
+        (
+            format!("{{\"insecureRegistries\":[\n\"{host}\"}}"),
+            Some("at line 2 column"),
+        ),
+        (
+            r#"{"signatureFormat":"pgp"}"#.to_owned(),
+            Some("at line 1 column 2"),
+        ),
     ] {
         list(&document);
-        push().error(32);
+        let mut ran = vec![push()];
+        ran.push(user.run(&["sync", &target, "./never:v1", "--attempts", "1"]));
+        for command in ["verify", "list", "inspect"] {
+            ran.push(user.run(&[command, &target]));
+        }
+        for ran in ran {
+            let error = ran.error(32);
+            assert!(!error.contains("warning"), "{ran:?}");
+            let warned = format!("signetfs: warning: malformed {config}: ");
+            let line = ran.stderr.lines().find(|line| line.starts_with(&warned));
+            let is_right = match place {
+                None => line.is_none(),
+                Some(place) => line.is_some_and(|line| line.contains(place)),
+            };
+            assert!(is_right, "{document}: {ran:?}");
+            // What it costs is said wherever plain HTTP is advised.
+            assert!(
+                ran.stderr.contains("read and change what is sent")
+                    && ran.stderr.contains("--plain-http")
+                    && ran.stderr.contains("insecureRegistries"),
+                "{ran:?}"
+            );
+        }
     }
     list(&format!(r#"{{"insecureRegistries":["x","{host}"]}}"#));
     let ran = push();

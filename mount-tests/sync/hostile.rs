@@ -119,6 +119,50 @@ fn no_server_holds_a_command_for_ever() {
 }
 
 #[test]
+fn who_wants_tls_is_told_from_who_is_down() {
+    let servers: [(&str, Act); 5] = [
+        ("an alert", |stream| {
+            let _ = stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46");
+        }),
+        ("Go", |stream| {
+            let _ = stream.write_all(
+                b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            );
+        }),
+        ("nginx", |stream| {
+            let _ = stream.write_all(
+                b"HTTP/1.1 400 Bad Request\r\ncontent-length: 57\r\nconnection: close\r\n\r\n<p>The plain HTTP request was sent to HTTPS port</p>    \n",
+            );
+        }),
+        ("a redirect", |stream| {
+            let _ = stream.write_all(
+                b"HTTP/1.1 303 See Other\r\nlocation: https://127.0.0.1:1/v2/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            );
+        }),
+        ("another 400", |stream| {
+            let _ = stream.write_all(
+                b"HTTP/1.1 400 Bad Request\r\ncontent-length: 3\r\nconnection: close\r\n\r\nodd",
+            );
+        }),
+    ];
+    let made = signed();
+    for (what, act) in servers {
+        let reference = format!("{}/app:v1", serve(act));
+        for arguments in [
+            ["sync", "--plain-http", "hello:v1", &reference],
+            ["sync", "--plain-http", &reference, "./pulled:v1"],
+        ] {
+            let ran = ends(start(&made, &arguments), what);
+            assert!(matches!(ran.code, 31 | 32), "{what}: {ran:?}");
+            let is_told = ran.stderr.contains("leave out --plain-http");
+            // A redirect is followed where nothing is sent, and nobody is there.
+            let expected = !matches!(what, "another 400" | "a redirect");
+            assert_eq!(is_told, expected, "{what}: {ran:?}");
+        }
+    }
+}
+
+#[test]
 fn a_server_that_says_yes_to_everything_is_not_believed() {
     // It has every manifest and blob, and takes whatever comes; it does not list the signatures.
     let address = serve(|stream| {

@@ -11,6 +11,8 @@ pub enum Failure {
     Transient,
     /// The server does not speak TLS.
     NotTls,
+    /// The server speaks TLS, and plain HTTP was spoken.
+    OnlyTls,
     /// It will not work next time either.
     Lasting,
 }
@@ -120,6 +122,11 @@ impl HttpError {
     }
 }
 
+/// Says that what came in answer to plain HTTP is a TLS record.
+#[derive(Debug, thiserror::Error)]
+#[error("it answers in TLS")]
+pub(super) struct OnlyTls;
+
 /// Lists why a server's certificate is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
@@ -140,6 +147,9 @@ fn exchange_failure(error: &ureq::Error) -> Failure {
         return Failure::NotTls;
     }
     match error {
+        ureq::Error::Io(cause) if cause.get_ref().is_some_and(|inner| inner.is::<OnlyTls>()) => {
+            Failure::OnlyTls
+        }
         ureq::Error::Timeout(_)
         | ureq::Error::HostNotFound
         | ureq::Error::ConnectionFailed

@@ -11,6 +11,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use super::error::OnlyTls;
 use super::handed;
 
 /// Opens connections.
@@ -40,6 +41,7 @@ impl Connector<()> for Connections {
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
             reading: None,
             writing: None,
+            heard: false,
         })))
     }
 }
@@ -74,6 +76,12 @@ fn connect(addresses: &[SocketAddr], limit: Option<Duration>) -> Result<TcpStrea
 /// The least time for one address.
 const SHARE_MIN: Duration = Duration::from_millis(10);
 
+/// Returns whether an answer begins as an alert does that a server of TLS gives to what is none; no answer of HTTP begins so.
+/// <https://www.rfc-editor.org/rfc/rfc8446#section-5.1>
+fn is_tls(answer: &[u8]) -> bool {
+    matches!(answer, [0x15, 0x03, 0x00..=0x04, ..])
+}
+
 /// Is one connection.
 #[derive(Debug)]
 struct Plain {
@@ -82,6 +90,8 @@ struct Plain {
     /// The time limits that the socket has.
     reading: Option<Duration>,
     writing: Option<Duration>,
+    /// Whether anything came yet.
+    heard: bool,
 }
 
 /// Sets a time limit of a socket where it is another than the `present` one.
@@ -163,6 +173,9 @@ impl Transport for Plain {
             self.limit_reading(rest)?;
         };
         self.buffers.input_appended(amount);
+        if !std::mem::replace(&mut self.heard, true) && is_tls(self.buffers.input()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, OnlyTls).into());
+        }
         Ok(amount > 0)
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::credentials::CredentialError;
-use crate::http::{Distrust, HttpError, UrlError};
+use crate::http::{Distrust, Failure, HttpError, Scheme, UrlError};
 use crate::oci::Digest;
 
 /// Says why something could not be done at a registry. No variant holds a secret.
@@ -78,6 +78,16 @@ pub enum RegistryError {
         /// The algorithm.
         algorithm: &'static str,
         /// Its own words, or what it did instead.
+        answer: String,
+    },
+    /// The registry wants TLS, and plain HTTP was spoken.
+    #[error("{doing}: {host} wants TLS: {answer}")]
+    OnlyTls {
+        /// What was tried.
+        doing: String,
+        /// The host.
+        host: String,
+        /// Its own words, or what it did.
         answer: String,
     },
     /// The registry answers something the protocol does not have.
@@ -181,6 +191,20 @@ impl RegistryError {
         }
     }
 
+    /// Returns which of TLS and plain HTTP the registry speaks, where the other one was spoken to it.
+    #[must_use]
+    pub fn other_scheme(&self) -> Option<Scheme> {
+        match self {
+            Self::OnlyTls { .. } => Some(Scheme::Https),
+            Self::Network { source, .. } => match source.failure() {
+                Failure::NotTls => Some(Scheme::Http),
+                Failure::OnlyTls => Some(Scheme::Https),
+                Failure::Transient | Failure::Lasting => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Returns what the failure means.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -191,6 +215,7 @@ impl RegistryError {
             | Self::Realm { .. } => Kind::Authentication,
             Self::Refused { .. }
             | Self::Algorithm { .. }
+            | Self::OnlyTls { .. }
             | Self::Unexpected { .. }
             | Self::Elsewhere { .. } => Kind::Refused,
             Self::Network { source, .. } if source.is_out_of_resources() => Kind::Local,

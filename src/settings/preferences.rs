@@ -35,7 +35,13 @@ pub fn read_preferences(dir: &ConfigDir) -> Result<Preferences, SettingsError> {
         .map_err(SettingsError::file(&path))?;
     match strict_json::parse(&bytes) {
         Ok(Value::Object(document)) => {
-            parse(&document).map_err(|problem| SettingsError::Malformed { path, problem })
+            parse(&document).map_err(|(member, problem)| SettingsError::Malformed {
+                path,
+                problem: match place_of(&bytes, &member) {
+                    Some((line, column)) => format!("{problem} at line {line} column {column}"),
+                    None => problem,
+                },
+            })
         }
         Ok(_) => Err(SettingsError::Malformed {
             path,
@@ -45,28 +51,49 @@ pub fn read_preferences(dir: &ConfigDir) -> Result<Preferences, SettingsError> {
     }
 }
 
-fn parse(document: &Map<String, Value>) -> Result<Preferences, String> {
+/// Reads the members; an error names the member and what is wrong with it.
+fn parse(document: &Map<String, Value>) -> Result<Preferences, (String, String)> {
     if let Some(name) = strict_json::case_variant(document, &MEMBERS) {
-        return Err(format!(
-            "{name:?} equals a known member but for upper and lower case"
-        ));
+        let problem = format!("{name:?} equals a known member but for upper and lower case");
+        return Err((name.to_owned(), problem));
     }
+    let [format, registries] = MEMBERS;
+    let wrong = |member: &str, what: &str| {
+        let problem = format!("{what} {member:?} is not what it should be");
+        (member.to_owned(), problem)
+    };
     Ok(Preferences {
-        signature_format: match document.get("signatureFormat") {
+        signature_format: match document.get(format) {
             None | Some(Value::Null) => None,
-            Some(Value::String(name)) => format_named(name)?,
-            Some(_) => return Err("\"signatureFormat\" is not a string".to_owned()),
+            Some(Value::String(name)) => {
+                format_named(name).map_err(|problem| (format.to_owned(), problem))?
+            }
+            Some(_) => return Err(wrong(format, "the string")),
         },
-        insecure_registries: match document.get("insecureRegistries") {
+        insecure_registries: match document.get(registries) {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(hosts)) => hosts
                 .iter()
                 .map(|host| host.as_str().map(str::to_owned))
                 .collect::<Option<_>>()
-                .ok_or("an entry of \"insecureRegistries\" is not a string")?,
-            Some(_) => return Err("\"insecureRegistries\" is not a list".to_owned()),
+                .ok_or_else(|| wrong(registries, "the list of strings"))?,
+            Some(_) => return Err(wrong(registries, "the list of strings")),
         },
     })
+}
+
+/// Returns line and column, from 1, where a member begins; nothing where its name is there more than once, or in escapes.
+fn place_of(bytes: &[u8], member: &str) -> Option<(usize, usize)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let quoted = format!("\"{member}\"");
+    let mut found = text.match_indices(&quoted);
+    let (Some((start, _)), None) = (found.next(), found.next()) else {
+        return None;
+    };
+    let before = text.get(..start)?;
+    let line = before.matches('\n').count().saturating_add(1);
+    let column = before.rsplit('\n').next()?.chars().count();
+    Some((line, column.saturating_add(1)))
 }
 
 /// Returns the format with a name, whose case does not matter; none for an empty one.
@@ -85,9 +112,9 @@ fn format_named(name: &str) -> Result<Option<EnvelopeFormat>, String> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Preferences, String> {
+    fn read(text: &str) -> Result<Preferences, (String, String)> {
         let Ok(Value::Object(document)) = strict_json::parse(text.as_bytes()) else {
-            return Err("not an object".to_owned());
+            return Err(Default::default());
         };
         parse(&document)
     }
@@ -108,6 +135,15 @@ mod tests {
     fn reads_the_registries_without_tls() {
         let found = read(r#"{"insecureRegistries":["a.example:5000","b"]}"#);
         assert_eq!(found.unwrap().insecure_registries, ["a.example:5000", "b"]);
+    }
+
+    #[test]
+    fn names_the_place_of_a_wrong_member() {
+        let text = "{\n  \"auths\": {},\n  \"signatureFormat\": 1\n}";
+        let (member, _) = read(text).unwrap_err();
+        assert_eq!(place_of(text.as_bytes(), &member), Some((3, 3)));
+        let twice = r#"{"auths":{"signatureFormat":1},"signatureFormat":1}"#;
+        assert_eq!(place_of(twice.as_bytes(), "signatureFormat"), None);
     }
 
     #[test]

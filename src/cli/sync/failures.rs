@@ -2,7 +2,7 @@
 
 use crate::cli::answer::{Failure, explain};
 use crate::cli::exit::Exit;
-use crate::http::Distrust;
+use crate::http::{Distrust, Scheme};
 use crate::registry::RegistryError;
 use crate::registry::error::Kind as Trouble;
 use crate::report::Verdict;
@@ -18,6 +18,7 @@ impl From<RegistryError> for Failure {
             Trouble::Refused => (
                 Exit::Refused,
                 match &error {
+                    RegistryError::OnlyTls { .. } => SPEAK_TLS,
                     RegistryError::Algorithm { .. } => {
                         "build the image with sha256 digests, which every registry takes, or push it to a registry that takes these"
                     }
@@ -26,10 +27,14 @@ impl From<RegistryError> for Failure {
             ),
             Trouble::Network => (
                 Exit::Network,
-                error.distrust().map_or(
-                    "see whether the registry is up, then run the same command again: it goes on where it stopped",
-                    mend_trust,
-                ),
+                match (error.distrust(), error.other_scheme()) {
+                    (Some(distrust), _) => mend_trust(distrust),
+                    (None, Some(Scheme::Http)) => SPEAK_PLAIN,
+                    (None, Some(Scheme::Https)) => SPEAK_TLS,
+                    (None, None) => {
+                        "see whether the registry is up, then run the same command again: it goes on where it stopped"
+                    }
+                },
             ),
             Trouble::Corrupt => (
                 Exit::Verdict(Verdict::Corrupt),
@@ -45,6 +50,11 @@ impl From<RegistryError> for Failure {
         Self::new(exit, explain(&error), hint)
     }
 }
+
+/// What to do where the registry speaks plain HTTP. On this machine nobody needs it: there it is found out.
+const SPEAK_PLAIN: &str = "the registry does not speak TLS. Give it a certificate; or, if anybody on the way may read and change what is sent, passwords too, pass --plain-http (verify, list and inspect: --insecure-registry), or list HOST:PORT in insecureRegistries of notation's config.json";
+/// What to do where the registry speaks TLS and was spoken to in plain HTTP.
+const SPEAK_TLS: &str = "the registry speaks TLS: leave out --plain-http (or --insecure-registry), and take it out of insecureRegistries of notation's config.json";
 
 /// Returns what makes a server's certificate acceptable.
 fn mend_trust(distrust: Distrust) -> &'static str {

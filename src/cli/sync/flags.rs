@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::answer::Failure;
+use crate::cli::answer::{Failure, explain};
 use crate::cli::terminal;
 use crate::http::tls::Verification;
 use crate::http::{
@@ -161,11 +161,17 @@ impl Connection {
 
     /// Returns the scheme: plain HTTP by the flag, or where notation's `config.json` lists the registry.
     ///
-    /// A document that cannot be used lists none, so TLS is spoken.
+    /// A document that cannot be used lists none, so TLS is spoken, which is the safe way; it is said why.
     fn scheme(&self, reference: &RegistryReference, config: &ConfigDir) -> SchemeChoice {
-        let is_listed = || {
-            let read = read_preferences(config).unwrap_or_default();
-            read.insecure_registries.contains(&reference.host)
+        let is_listed = || match read_preferences(config) {
+            Ok(read) => read.insecure_registries.contains(&reference.host),
+            Err(error) => {
+                let words = explain(&error);
+                terminal::note(&format!(
+                    "signetfs: warning: {words}; no registry is spoken to in plain HTTP because of insecureRegistries there"
+                ));
+                false
+            }
         };
         match self.plain_http || is_listed() {
             true => SchemeChoice::Plain,
