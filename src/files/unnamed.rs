@@ -5,13 +5,16 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use super::replace::{open_unnamed, random_name};
+use super::replace::{open_unnamed, random_name, remove_own_leftovers};
 use super::{FileError, Folder, OpenFile};
 use crate::sys::open::{Mounts, Purpose, open_beneath};
 use crate::sys::stat::stat;
 
 /// How many random names are tried.
 const NAMES_MAX: u32 = 16;
+
+/// In a folder with more entries nothing is looked for.
+const LEFTOVERS_MAX: usize = 100_000;
 
 /// Returns the folder for large temporary files: `$TMPDIR`, else /var/tmp (/tmp often is memory), else /tmp.
 #[must_use]
@@ -31,7 +34,8 @@ pub struct Unnamed {
 }
 
 impl Unnamed {
-    /// Makes a file in a folder. A kill leaves nothing; at most an empty file where the file system makes none without a name.
+    /// Makes a file in a folder. A kill leaves nothing; at most an empty file where the file system makes none without a name, which
+    /// the next file there takes away.
     ///
     /// # Errors
     /// Returns what the system calls return.
@@ -45,9 +49,16 @@ impl Unnamed {
                 return Self::of(writer, reader);
             }
         }
+        Self::by_name(&folder)
+    }
+
+    /// Makes a file that has a name for a moment, and takes away those that kills left in that moment.
+    fn by_name(folder: &Folder) -> io::Result<Self> {
+        // Not worth an error, whatever keeps one there. Another process that is in its moment meanwhile takes another name.
+        let _ = remove_own_leftovers(folder, LEFTOVERS_MAX);
         let mut attempts = 0;
         loop {
-            match Self::unlinked(&folder) {
+            match Self::unlinked(folder) {
                 Err(error) if is_taken(&error) && attempts < NAMES_MAX => attempts += 1,
                 result => return result,
             }
@@ -128,6 +139,27 @@ mod tests {
             assert_eq!(file.stat.links, 0);
             assert_eq!(file.read_bounded(100).unwrap(), b"some bytes");
             assert!(write(file.file.as_fd()).is_err());
+        }
+    }
+
+    #[test]
+    fn takes_away_what_a_kill_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = Folder::open(folder.path()).unwrap();
+        let left = folder.path().join(".signetfs-0123456789abcdef");
+        std::fs::write(&left, b"").unwrap();
+        let foreign = [".signetfs-mine", "other", ".signetfs-0123456789abcdeg"];
+        for name in foreign {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        let held = super::super::Temporary::empty(&open).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
+        Unnamed::by_name(&open).unwrap();
+        assert!(!left.exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+        drop(held);
+        for name in foreign {
+            assert!(folder.path().join(name).exists(), "{name}");
         }
     }
 
