@@ -592,13 +592,55 @@ fn ends_quietly_when_nobody_reads() {
 #[test]
 fn says_that_an_answer_could_not_be_written() {
     let user = User::new();
-    let full = std::fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let mut command = user.signetfs(&["key", "list"]);
-    let ran = Ran::of(command.stdout(full).output().unwrap());
-    ran.error(41);
+    user.with_key("one");
+    layouts::single(&user.path("hello"));
+    user.succeed(&["sign", "hello:v1"]);
+    let open = |path| std::fs::File::options().write(true).open(path).unwrap();
+    let into = |arguments: &[&str], stdout: std::process::Stdio| {
+        let mut command = user.signetfs(arguments);
+        Ran::of(command.stdout(stdout).output().unwrap())
+    };
+    for arguments in [
+        &["key", "list"][..],
+        &["verify", "hello"],
+        &["verify", "hello:v1"],
+        &["verify", "--json", "hello"],
+        &["list", "hello"],
+        &["inspect", "hello"],
+        &["policy", "show"],
+        &["cert", "list"],
+        &["fsck", "--json", "hello"],
+        &["sign", "--json", "hello:v1"],
+        &["export", "hello", "-"],
+        &["--version"],
+        &["verify", "--help"],
+    ] {
+        into(arguments, open("/dev/full").into()).error(41);
+        // The runtime puts /dev/null in place of a descriptor that is closed.
+        let mut shell = user.program("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-"]);
+        shell.arg(crate::support::own_program()).args(arguments);
+        let ran = Ran::of(shell.output().unwrap());
+        assert!(ran.error(1).contains("Bad file descriptor"), "{ran:?}");
+        // Where nobody wants the answer, its loss is none; as callers open it that read it too.
+        let mut options = std::fs::File::options();
+        let null = options.read(true).write(true).open("/dev/null").unwrap();
+        for null in [null, open("/dev/null")] {
+            let ran = into(arguments, null.into());
+            assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
+        }
+        // A reader that went away has what it wanted; of an archive it has not all.
+        let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(there);
+        let ran = into(arguments, std::os::fd::OwnedFd::from(here).into());
+        assert_eq!(ran.code, i32::from(arguments[0] == "export"), "{ran:?}");
+        assert!(!ran.stderr.contains("error"), "{ran:?}");
+    }
+    // Without an answer nothing is lost.
+    let mut shell = user.program("sh");
+    shell.args(["-c", "exec \"$0\" export hello out.tar >&-"]);
+    let ran = Ran::of(shell.arg(crate::support::own_program()).output().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
 }
 
 #[test]

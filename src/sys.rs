@@ -9,6 +9,7 @@ pub mod open;
 pub mod process;
 pub mod secrecy;
 pub mod send;
+pub mod standard;
 pub mod stat;
 
 use std::ffi::CString;

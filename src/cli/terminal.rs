@@ -4,6 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::answer::{Answer, Failure};
 use super::exit::Exit;
+use crate::sys::standard::stdout_was_closed;
 use crate::text::escape_line;
 
 /// The name that errors begin with.
@@ -38,24 +39,40 @@ pub fn finish(result: Result<Answer, Failure>) -> Exit {
 /// # Errors
 /// Says why not all of it could be written; a closed pipe is no error.
 pub fn print(output: &str) -> Result<(), Failure> {
+    if output.is_empty() {
+        return Ok(());
+    }
+    refuse_closed()?;
     let mut stdout = io::stdout().lock();
     let written = stdout
         .write_all(output.as_bytes())
         .and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::because(
-            &error,
-            "the answer could not be written: look at where stdout goes",
-        )),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
         _ => Ok(()),
+    }
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    let mut failure = Failure::because(error, "look at where stdout goes");
+    failure.message = format!("writing the answer: {}", failure.message);
+    failure
+}
+
+/// Refuses a stdout that was closed when the program was started: nobody would get what is written.
+fn refuse_closed() -> Result<(), Failure> {
+    match stdout_was_closed() {
+        true => Err(unwritten(&io::Error::from_raw_os_error(libc::EBADF))),
+        false => Ok(()),
     }
 }
 
 /// Returns stdout for bytes that are not text.
 ///
 /// # Errors
-/// Refuses a terminal.
+/// Refuses a terminal, and a stdout that is closed.
 pub fn stdout_for_bytes() -> Result<impl Write, Failure> {
+    refuse_closed()?;
     let stdout = io::stdout().lock();
     if stdout.is_terminal() {
         return Err(Failure::usage(
