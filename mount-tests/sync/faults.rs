@@ -259,6 +259,41 @@ fn counts_the_tries_of_a_whole_upload() {
 }
 
 #[test]
+fn a_registry_that_forgets_what_arrived_ends_the_push() {
+    let made = large();
+    for range in ["0-0", "0-4194302"] {
+        let registry = Registry::start(Behaviour {
+            body_max: 4 << 20,
+            ..Behaviour::default()
+        });
+        registry.fault(Fault {
+            times: usize::MAX,
+            ..once("PATCH", "/blobs/uploads", answer(202, &[("range", range)]))
+        });
+        let more = ["--no-memory", "--attempts", "3", "--jobs", "1"];
+        let ran = sync(&made.user, "hello:v1", &registry.at("app"), &more);
+        assert!(ran.error(31).contains("kept"), "{ran:?}");
+        let requests = registry.take_log().len();
+        assert!(requests < 100, "{requests}");
+    }
+}
+
+#[test]
+fn believes_no_other_digest_of_what_it_asked_for() {
+    let made = signed();
+    let registry = Registry::start(Behaviour::default());
+    let other = format!("sha256:{}", "0".repeat(64));
+    let says = answer(200, &[("docker-content-digest", &other)]);
+    registry.fault(Fault {
+        times: usize::MAX,
+        ..once("HEAD", "/manifests/sha256:", says)
+    });
+    let ran = sync(&made.user, "hello:v1", &registry.at("app"), &[]);
+    assert!(ran.error(31).contains(&other), "{ran:?}");
+    assert!(registry.repository("app").tags.is_empty());
+}
+
+#[test]
 fn says_that_a_registry_knows_sha256_alone() {
     let made = super::signed_with(|user| {
         layouts::Layout::with_algorithm(&user.path("hello"), layouts::Algorithm::Sha512)

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::auth::log_in;
@@ -179,6 +181,80 @@ fn a_server_that_says_yes_to_everything_is_not_believed() {
         "yes",
     );
     assert!(matches!(ran.code, 31..=33), "{ran:?}");
+}
+
+/// Starts a server that gives an answer to each target, and returns its address and how often it was asked.
+fn answering(answer: fn(&str, usize) -> String) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap_or(0);
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(answer(&target, number).as_bytes());
+        }
+    });
+    (address, asked)
+}
+
+fn http(status: &str, more: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{more}\r\n{body}"
+    )
+}
+
+const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
+
+fn list(entries: &[String]) -> String {
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let entries = entries.join(",");
+    format!(r#"{{"schemaVersion":2,"mediaType":"{kind}","manifests":[{entries}]}}"#)
+}
+
+fn referrer(number: usize, annotation: &str) -> String {
+    format!(
+        r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:{number:064x}","size":2,"annotations":{{"a":"{annotation}"}}}}"#
+    )
+}
+
+#[test]
+fn lists_without_an_end_end() {
+    let made = signed();
+    // Each referrer has thousands of others.
+    let (address, asked) = answering(|target, number| match target {
+        "/v2/app/manifests/v1" => http("200 OK", "", MANIFEST),
+        target if target.starts_with("/v2/app/referrers/") => {
+            let entries = (0..15_000).map(|entry| referrer(number * 15_000 + entry, ""));
+            http("200 OK", "", &list(&entries.collect::<Vec<_>>()))
+        }
+        _ => http("404 Not Found", "", ""),
+    });
+    let reference = format!("{address}/app:v1");
+    let pull = ["sync", "--plain-http", &reference, "./pulled:v1"];
+    let ran = ends(start(&made, &pull), "referrers of referrers");
+    assert!(ran.error(31).contains("lists more than"), "{ran:?}");
+    assert!(asked.load(Ordering::SeqCst) < 50, "{asked:?}");
+    // Each page is as large as a page may be, and there is another one.
+    let (address, asked) = answering(|target, number| match target {
+        "/v2/app/manifests/v1" => http("200 OK", "", MANIFEST),
+        target if target.starts_with("/v2/app/referrers/") => {
+            let next = format!("link: </v2/app/referrers/next{number}>; rel=\"next\"\r\n");
+            let page = list(&[referrer(number, &"x".repeat(4_000_000))]);
+            http("200 OK", &next, &page)
+        }
+        _ => http("404 Not Found", "", ""),
+    });
+    let reference = format!("{address}/app:v1");
+    let pull = ["sync", "--plain-http", &reference, "./pulled:v1"];
+    let ran = ends(start(&made, &pull), "pages");
+    assert!(ran.error(31).contains("has no end"), "{ran:?}");
+    assert!(asked.load(Ordering::SeqCst) < 50, "{asked:?}");
 }
 
 #[test]

@@ -84,6 +84,9 @@ impl Origin {
         if !is_name && host.parse::<Ipv6Addr>().is_err() {
             return Err(refuse("it has no usable host"));
         }
+        if is_name && ends_in_number(&host) && host.parse::<Ipv4Addr>().is_err() {
+            return Err(refuse("it has an address in an unusual form"));
+        }
         let port = match port {
             None => scheme.default_port(),
             Some(digits) => parse_port(digits).ok_or_else(|| refuse("the port is not one"))?,
@@ -94,9 +97,12 @@ impl Origin {
     /// Returns whether the host is this machine: `localhost`, 127.0.0.0/8 or `::1`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.ends_with(".localhost")
-            || self.address().is_some_and(|address| address.is_loopback())
+        let name = self.host.strip_suffix('.').unwrap_or(&self.host);
+        name == "localhost"
+            || name.ends_with(".localhost")
+            || self
+                .address()
+                .is_some_and(|address| address.to_canonical().is_loopback())
     }
 
     /// Returns whether the host is an address that no registry has: unspecified, link-local, multicast.
@@ -132,6 +138,16 @@ impl Origin {
             format!("{host}:{}", self.port)
         }
     }
+}
+
+/// Returns whether resolvers take a name for an address: 127.1, 2130706433 and 0x7f.1 are all this machine to them.
+/// <https://url.spec.whatwg.org/#ends-in-a-number-checker>
+fn ends_in_number(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_decimal = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    is_decimal || last.strip_prefix("0x").is_some_and(is_hex)
 }
 
 fn is_forbidden_v4(address: Ipv4Addr) -> bool {
@@ -397,6 +413,37 @@ mod tests {
         }
         assert!(base.join("javascript:x").is_err());
         assert!(base.join("a b").is_err());
+    }
+
+    #[test]
+    fn takes_no_name_that_a_resolver_takes_for_an_address() {
+        for host in [
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "a.0x",
+            "1.2.3.4.5",
+        ] {
+            assert!(Url::parse(&format!("http://{host}/")).is_err(), "{host}");
+        }
+        for host in [
+            "a.example",
+            "r2d2",
+            "registry_1",
+            "a.0xg",
+            "1a.b2",
+            "10.0.0.1",
+        ] {
+            let url = Url::parse(&format!("http://{host}/")).unwrap();
+            assert!(!url.origin.is_loopback(), "{host}");
+        }
+        for host in ["localhost.", "a.localhost.", "[::ffff:127.0.0.1]", "[::1]"] {
+            let url = Url::parse(&format!("http://{host}/")).unwrap();
+            assert!(url.origin.is_loopback(), "{host}");
+        }
     }
 
     #[test]

@@ -77,7 +77,12 @@ impl Registry {
         let answer = self.send(&call, ERROR_BYTES_MAX)?;
         match answer.status {
             200 => match answer.digest() {
-                Some(digest) => Ok(Some(digest)),
+                Some(digest) => {
+                    if let Ok(asked) = name.parse::<Digest>() {
+                        check_digest(&asked, &answer, &call.doing)?;
+                    }
+                    Ok(Some(digest))
+                }
                 None => Ok(self.manifest(name)?.map(|stored| stored.digest)),
             },
             404 => Ok(None),

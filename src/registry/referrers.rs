@@ -11,7 +11,7 @@ use super::manifests::Put;
 use super::session::Registry;
 use crate::http::{Method, Url};
 use crate::oci::Digest;
-use crate::oci::limits::{DESCRIPTORS_MAX, MANIFEST_BYTES_MAX};
+use crate::oci::limits::{DESCRIPTORS_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::media_type::IMAGE_INDEX;
 
 /// Pages of one list of referrers.
@@ -81,6 +81,7 @@ impl Registry {
         );
         let mut listed: Vec<Value> = Vec::new();
         let mut next: Option<Url> = None;
+        let mut bytes = 0_u64;
         for page in 0..PAGES_MAX {
             let place = match &next {
                 None => Place::Path(format!("referrers/{subject}")),
@@ -108,8 +109,9 @@ impl Registry {
             };
             self.learn(|features| features.referrers_api = Some(true));
             listed.extend(found);
+            bytes = bytes.saturating_add(u64::try_from(answer.body.len()).unwrap_or(u64::MAX));
             next = next_page(&answer, &doing)?;
-            if next.is_none() || listed.len() > DESCRIPTORS_MAX {
+            if next.is_none() || listed.len() > DESCRIPTORS_MAX || bytes > INDEX_BYTES_MAX {
                 break;
             }
         }

@@ -14,7 +14,7 @@ use super::manifests::StoredManifest;
 use super::session::Registry;
 use crate::layout::{Blob, FileFacts, IndexBytes, Listing, Source, SourceError, Stamp, Timestamp};
 use crate::oci::descriptor::REF_NAME;
-use crate::oci::limits::{ENVELOPE_BYTES_MAX, GRAPH_DEPTH_MAX};
+use crate::oci::limits::{DESCRIPTORS_MAX, ENVELOPE_BYTES_MAX, GRAPH_BYTES_MAX, GRAPH_DEPTH_MAX};
 use crate::oci::media_type::{self, IMAGE_INDEX, is_index, is_manifest};
 use crate::oci::{Descriptor, Digest, Document};
 
@@ -41,6 +41,8 @@ pub struct Remote {
 #[derive(Default)]
 struct Known {
     manifests: HashMap<Digest, Arc<[u8]>>,
+    /// Bytes of all of them.
+    bytes: u64,
     /// What documents say of other manifests and of blobs.
     expected_manifests: HashSet<Digest>,
     expected_blobs: HashMap<Digest, Descriptor>,
@@ -77,6 +79,7 @@ impl Remote {
                         continue;
                     };
                     if seen.insert(referrer.digest.clone()) {
+                        known.check_limits(seen.len(), name)?;
                         known.expected_manifests.insert(referrer.digest.clone());
                         entries.push(entry(&referrer, None));
                         next.push(referrer.digest.clone());
@@ -84,6 +87,7 @@ impl Remote {
                 }
                 if depth == Depth::Everything {
                     next.extend(children(&registry, &mut known, &subject, &mut seen)?);
+                    known.check_limits(seen.len(), name)?;
                 }
             }
             level = next;
@@ -131,6 +135,19 @@ impl Remote {
 }
 
 impl Known {
+    /// Refuses an image of which the registry tells without an end: each list may name others that have lists.
+    fn check_limits(&self, found: usize, name: &str) -> Result<(), RegistryError> {
+        if found <= DESCRIPTORS_MAX && self.bytes <= GRAPH_BYTES_MAX {
+            return Ok(());
+        }
+        Err(RegistryError::Unexpected {
+            doing: format!("reading {name} and what refers to it"),
+            problem: format!(
+                "the registry lists more than {DESCRIPTORS_MAX} manifests, or more than {GRAPH_BYTES_MAX} bytes of them"
+            ),
+        })
+    }
+
     /// Remembers a manifest and what it lists, and returns its descriptor.
     fn learn(&mut self, stored: &StoredManifest) -> Descriptor {
         let mut descriptor = stored.descriptor();
@@ -156,6 +173,8 @@ impl Known {
                 .extend(blobs.into_iter().map(|blob| (blob.digest.clone(), blob)));
         }
         self.expected_manifests.insert(stored.digest.clone());
+        let length = u64::try_from(stored.bytes.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(length);
         self.manifests
             .insert(stored.digest.clone(), Arc::from(stored.bytes.as_slice()));
         descriptor

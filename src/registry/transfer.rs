@@ -141,8 +141,22 @@ impl Registry {
             // 201 is what one large registry answers to the first chunk.
             202 | 201 | 204 => {
                 session.follow(&answer, doing)?;
-                session.sent = received(&answer).filter(|sent| *sent <= end).unwrap_or(end);
-                Ok(Outcome::Done)
+                match received(&answer) {
+                    // Going back again and again would be a push without an end, so it counts as one that broke off.
+                    // One byte and none look the same.
+                    Some(kept) if kept.max(1) < end => {
+                        Ok(Outcome::Broken(RegistryError::Unexpected {
+                            doing: doing.to_owned(),
+                            problem: format!(
+                                "the registry took a chunk and kept {kept} bytes, not {end}"
+                            ),
+                        }))
+                    }
+                    _ => {
+                        session.sent = end;
+                        Ok(Outcome::Done)
+                    }
+                }
             }
             413 => Ok(Outcome::TooLarge(answer.refused(doing))),
             404 | 416 => Ok(Outcome::Broken(answer.refused(doing))),
