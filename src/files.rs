@@ -19,7 +19,7 @@ pub use crate::sys::stat::{
     FileSystem, Kind, Stat, Time, file_clock, stat as stat_open, stat_path,
 };
 pub use folder::Folder;
-pub use lease::{HeldLease, Refused};
+pub use lease::{HeldLease, Refused, nobody_wrote};
 pub use lock::Lock;
 pub use read::{OpenFile, open_path, position, read_at, read_path};
 pub use replace::{NewFile, Temporary, replace_path};

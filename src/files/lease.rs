@@ -69,6 +69,15 @@ impl HeldLease {
     }
 }
 
+/// Returns whether nobody wrote since a lease was asked for. Where there are no leases nobody can tell, and times decide alone.
+#[must_use]
+pub fn nobody_wrote(lease: &Result<HeldLease, Refused>) -> bool {
+    match lease {
+        Ok(lease) => lease.stands(),
+        Err(refused) => *refused == Refused::Unavailable,
+    }
+}
+
 impl Drop for HeldLease {
     fn drop(&mut self) {
         let mut holders = holders_of(&self.file);

@@ -4,8 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::FileError;
+use super::{FileError, HeldLease, Refused};
 use crate::sys::open::{Purpose, lend, open};
 use crate::sys::stat::{Kind, Stat, stat};
 
@@ -76,6 +77,15 @@ impl OpenFile {
             let more = filled_bytes.max(4096).min(limit - filled_bytes + 1);
             bytes.resize(filled + usize::try_from(more).unwrap_or(1), 0);
         }
+    }
+
+    /// Takes a read lease, as [`HeldLease::take`].
+    ///
+    /// # Errors
+    /// Says why there is none; a writer is assumed where the descriptor cannot be copied.
+    pub fn lease(&self) -> Result<HeldLease, Refused> {
+        let file = self.file.try_clone().map_err(|_| Refused::Writer)?;
+        HeldLease::take(&Arc::new(file))
     }
 
     /// Returns the stat as it is now.

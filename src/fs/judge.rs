@@ -85,11 +85,13 @@ impl Fs {
         };
         let mut basis = before.basis.clone();
         basis.observed.now = self.inputs.now();
+        let mut begun = Instant::now();
         let (mut report, mut seen) = self.report(&basis, Content::Full, &watched);
         let (mut looked, mut standing) = look::closures(self, &basis, &report, &seen);
         // What was written a moment ago can only be hashed for one look. A moment later the result stands.
         if matches!(standing, Standing::OneLook | Standing::Unknown) {
             std::thread::sleep(SETTLING);
+            begun = Instant::now();
             (report, seen) = self.report(&basis, Content::Full, &watched);
             (looked, standing) = look::closures(self, &basis, &report, &seen);
         }
@@ -98,7 +100,7 @@ impl Fs {
         if self.current().generation != before.generation {
             return;
         }
-        if let Some(judged) = Judged::by(standing, Content::Full) {
+        if let Some(judged) = Judged::by(standing, Content::Full, begun) {
             let shown = self.shown(&basis, Arc::new(report));
             self.swap(basis, shown, judged, Arc::new(looked));
             return;
@@ -114,8 +116,14 @@ impl Fs {
     /// Returns the verdict, `pending` where the deadline came first.
     #[must_use]
     pub fn wait_for_verdict(&self, deadline: Option<Instant>) -> Verdict {
+        let begun = Instant::now();
         loop {
-            let snapshot = self.fresh();
+            let current = self.current();
+            // Another look at it would begin it all again.
+            let snapshot = match current.is_judged_since(begun) {
+                true => current,
+                false => self.fresh(),
+            };
             let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if !snapshot.is_undecided() || is_late || self.is_stopping() {
                 return snapshot.report.verdict();
@@ -133,6 +141,11 @@ impl Fs {
     /// Makes the next look read the layout, because a read found other bytes than were judged.
     pub(super) fn doubt_content(&self) {
         self.doubt.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// Returns whether the next look reads the layout whatever its stamp says.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// Rebuilds at once, so that what was just done shows.

@@ -1,11 +1,10 @@
 //! Looking at the files of closures again: whether what was judged still is what is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::Fs;
-use super::snapshot::{Basis, Judged, Looked, Snapshot};
+use super::snapshot::{Basis, Judged, Look as OneLook, Looked, Snapshot};
 use super::workers::lock;
 use crate::audit::cores::on_all_cores_with;
 use crate::audit::{Content, Seen};
@@ -35,12 +34,12 @@ impl Judged {
     /// Returns how far a judgement is done, or nothing where it has to be made again.
     ///
     /// By known hashes every good blob was known a moment ago, so one that is not any more has changed. After hashing,
-    /// it has a writer, and the result is good for one look.
-    pub(super) fn by(standing: Standing, content: Content) -> Option<Self> {
+    /// it has a writer, and the result is good for one look. Judging began at `begun`.
+    pub(super) fn by(standing: Standing, content: Content, begun: Instant) -> Option<Self> {
         match (standing, content) {
             (Standing::Stands, _) => Some(Self::Complete),
             (Standing::OneLook, _) | (Standing::Unknown, Content::Full) => {
-                Some(Self::OneLook(AtomicBool::new(false)))
+                Some(Self::OneLook(OneLook::since(begun)))
             }
             (Standing::Unknown | Standing::Changed, _) => None,
         }

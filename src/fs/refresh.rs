@@ -214,6 +214,7 @@ impl Fs {
     /// Judges by known hashes, until the files are what was judged.
     fn judge_and_swap(&self, mut basis: Basis) -> Arc<Snapshot> {
         for _ in 0..JUDGINGS_MAX {
+            let begun = Instant::now();
             let (report, seen) = self.report(&basis, Content::Known, &NoProgress);
             let report = Arc::new(report);
             if basis.recheck_at.is_none() && waits_for_hashing(&report) {
@@ -224,7 +225,7 @@ impl Fs {
             let build = || self.shown(&basis, Arc::clone(&report));
             let look = || look::closures(self, &basis, &report, &seen);
             let (shown, (looked, standing)) = both(report.images.len(), build, look);
-            if let Some(judged) = Judged::by(standing, Content::Known) {
+            if let Some(judged) = Judged::by(standing, Content::Known, begun) {
                 return self.swap(basis, shown, judged, Arc::new(looked));
             }
             basis.survey = Arc::new(self.survey(Some(&basis.survey)));

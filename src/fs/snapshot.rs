@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::audit::{Survey, Trust};
 use crate::layout::{Identity, Stamp};
@@ -51,8 +51,41 @@ pub enum Judged {
     Pending,
     /// All content was judged, and the results stand while files are unchanged.
     Complete,
-    /// All content was judged, but a result serves one look only; taken once it was looked at.
-    OneLook(AtomicBool),
+    /// All content was judged, but a result serves one look only, soon after.
+    OneLook(Look),
+}
+
+/// Is the one look that a result is good for.
+///
+/// Who holds a file mapped changes it without changing a time, so what was found of it is old soon.
+#[derive(Debug)]
+pub struct Look {
+    begun: Instant,
+    taken: AtomicBool,
+}
+
+impl Look {
+    /// How long it may be taken after judging began.
+    const AGE: Duration = Duration::from_secs(1);
+
+    /// Returns the look at what has been judged from `begun` on.
+    #[must_use]
+    pub fn since(begun: Instant) -> Self {
+        Self {
+            begun,
+            taken: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns whether it can still be taken.
+    fn is_open(&self) -> bool {
+        self.begun.elapsed() < Self::AGE && !self.taken.load(Ordering::Acquire)
+    }
+
+    /// Takes it; `false` once it was taken, and once it is too late.
+    fn take(&self) -> bool {
+        self.begun.elapsed() < Self::AGE && !self.taken.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// Is how one file of a closure looked when it was judged.
@@ -89,12 +122,29 @@ impl Snapshot {
     #[must_use]
     pub fn stands(&self, observed: &Observed) -> bool {
         let basis = &self.basis;
-        basis.settled
+        (basis.settled || self.outlives_doubt())
             && basis.recheck_at.is_none_or(|at| Instant::now() < at)
             && basis.observed.layout == observed.layout
             && basis.observed.settings == observed.settings
             && basis.observed.revision == observed.revision
             && self.is_timely(observed.now)
+    }
+
+    /// Returns whether this is shown although the layout may have changed without a trace: what is pending claims nothing, and what
+    /// serves one look is as good as its judging. Where somebody holds the layout open for writing, no judging would ever end else.
+    fn outlives_doubt(&self) -> bool {
+        match &self.judged {
+            Judged::Pending => true,
+            Judged::Complete => false,
+            Judged::OneLook(look) => look.is_open(),
+        }
+    }
+
+    /// Returns whether this is a verdict for one look, from judging that began at `moment` or later.
+    #[must_use]
+    pub fn is_judged_since(&self, moment: Instant) -> bool {
+        matches!(&self.judged, Judged::OneLook(look) if look.begun >= moment)
+            && !self.is_undecided()
     }
 
     /// Returns whether time alone leaves the report as it is.
@@ -115,12 +165,12 @@ impl Snapshot {
         self.is_pending() || self.report.verdict() == Verdict::Pending
     }
 
-    /// Takes the look that a result serving one look is good for; `false` once it was taken.
+    /// Takes the look that a result serving one look is good for; `false` once it was taken, and once it is too late.
     #[must_use]
     pub fn take_look(&self) -> bool {
         match &self.judged {
             Judged::Pending | Judged::Complete => true,
-            Judged::OneLook(taken) => !taken.swap(true, Ordering::AcqRel),
+            Judged::OneLook(look) => look.take(),
         }
     }
 

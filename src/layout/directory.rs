@@ -17,13 +17,16 @@ use super::{
     Addition, Blob, Committed, FileFacts, Identity, IndexBytes, Listing, Source, SourceError,
     Stamp, Store, Timestamp,
 };
-use crate::files::{Folder, Kind, OpenFile};
+use crate::files::{self, Folder, Kind, OpenFile};
 use crate::oci::Digest;
 use crate::oci::limits::INDEX_BYTES_MAX;
 use root::Root;
 
 /// The name of the index.
 const INDEX: &str = "index.json";
+
+/// Files of the root that are judged by their content too.
+const JUDGED: [&str; 3] = ["oci-layout", "manifest.json", "repositories"];
 
 /// How often a reading that somebody wrote into is tried again.
 const READINGS_MAX: u32 = 5;
@@ -101,6 +104,8 @@ fn read_index(root: &Root) -> Result<IndexBytes, SourceError> {
         let now = Timestamp::now();
         let stamp = root.stamp()?;
         let file = open_index(root)?;
+        // Who mapped the file before it was read changes it later without changing a time.
+        let lease = file.lease();
         let bytes = file.read_bounded(INDEX_BYTES_MAX)?;
         let identity = Identity::from(&file.stat);
         let unchanged = Identity::from(&file.stat_now()?) == identity && root.stamp()? == stamp;
@@ -109,11 +114,26 @@ fn read_index(root: &Root) -> Result<IndexBytes, SourceError> {
                 bytes: bytes.into(),
                 facts: FileFacts::from(&file.stat),
                 stamp,
-                settled: unchanged && identity.changed.is_settled(now),
+                settled: unchanged
+                    && identity.changed.is_settled(now)
+                    && files::nobody_wrote(&lease)
+                    && others_settled(root, now)
+                    && root.watches_all(),
             });
         }
         readings += 1;
     }
+}
+
+/// Returns whether an equal stamp later proves the same bytes of what else is judged by its content.
+fn others_settled(root: &Root, now: Timestamp) -> bool {
+    JUDGED.iter().all(|name| {
+        // What is absent, or no file, has no content.
+        let Ok(Some(file)) = root.folder.file(Path::new(name)) else {
+            return true;
+        };
+        Timestamp::from(file.stat.changed).is_settled(now) && files::nobody_wrote(&file.lease())
+    })
 }
 
 fn open_index(root: &Root) -> Result<OpenFile, SourceError> {

@@ -23,8 +23,9 @@ pub struct IndexBytes {
     pub facts: FileFacts,
     /// The stamp of the reading.
     pub stamp: Stamp,
-    /// Whether the file's ctime was at least 100 ms old, and nobody wrote during the reading: an equal stamp later proves the
-    /// same bytes. Where it was not, the reading serves one look (docs/SEMANTICS.md).
+    /// Whether the file's ctime was at least 100 ms old, and nobody had it open or mapped for writing (where there are leases to
+    /// tell): an equal stamp later proves the same bytes, of the other files that are judged by their content too. Where it was
+    /// not, the reading serves one look.
     pub settled: bool,
 }
 

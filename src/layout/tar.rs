@@ -112,7 +112,7 @@ impl Tar {
     fn archive(&self) -> Result<Arc<Archive>, SourceError> {
         let held = self.held();
         match self.identity(&held) {
-            Some(now) if now != held.outer => {}
+            Some(now) if now != held.outer || !held.settled => {}
             Some(_) | None => return Ok(held),
         }
         let next = match &self.origin {
@@ -167,7 +167,8 @@ impl Source for Tar {
         let bytes = blob
             .read_all(INDEX_BYTES_MAX)
             .map_err(files::FileError::io("reading", path))?;
-        let unchanged = self.identity(&archive) == Some(archive.outer);
+        // What the headers say was read before; nobody wrote since then, who did not change the times.
+        let unchanged = self.identity(&archive) == Some(archive.outer) && archive.settled;
         Ok(IndexBytes {
             bytes: bytes.into(),
             facts: archive.facts(placed),

@@ -132,6 +132,44 @@ fn a_file_that_somebody_may_still_write_counts_for_one_look() {
 }
 
 #[test]
+fn what_somebody_may_still_write_counts_for_a_moment() {
+    let bench = Bench::unjudged(|_| {});
+    let path = bench.path(&bench.layers[0]);
+    let writer = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    assert_eq!(bench.judge(), Verdict::Unsigned);
+    if !bench.fs.fresh().report.leases {
+        return;
+    }
+    std::thread::sleep(Duration::from_millis(1100));
+    // Who mapped the file may have changed it meanwhile without changing a time.
+    assert_eq!(bench.verdict(), Verdict::Pending);
+    assert_eq!(bench.decided(), Verdict::Unsigned);
+    drop(writer);
+}
+
+#[test]
+fn an_index_that_somebody_may_still_write_is_read_for_every_look() {
+    let bench = Bench::new();
+    if !bench.fs.fresh().report.leases {
+        return;
+    }
+    let look = || bench.fs.fresh_status().generation;
+    while look() != look() {}
+    let index = std::fs::OpenOptions::new()
+        .append(true)
+        .open(bench.index_path());
+    // Something changes, so that all is read once beside the writer.
+    std::fs::write(bench.folder.path().join("extra"), "x").unwrap();
+    assert_eq!(bench.decided(), Verdict::Unsigned);
+    assert_ne!(look(), look());
+    // Nor does judging wait for the writer to go, where it has more to hash than for one look.
+    let path = bench.path(&bench.layers[0]);
+    let layer = std::fs::OpenOptions::new().append(true).open(path);
+    assert_eq!(bench.decided(), Verdict::Unsigned);
+    drop((index, layer));
+}
+
+#[test]
 fn signing_goes_on_while_others_look() {
     let bench = Bench::new();
     let fs = Arc::clone(&bench.fs);

@@ -22,7 +22,16 @@ pub(super) struct Root {
     device: u64,
     inode: u64,
     /// Folders of extras, as far as they were looked for.
-    watched: Mutex<Option<Vec<PathBuf>>>,
+    watched: Mutex<Option<Watched>>,
+}
+
+/// Is what the stamp looks at besides the layout's own.
+#[derive(Debug, Clone)]
+struct Watched {
+    /// Folders, those of the root first.
+    folders: Vec<PathBuf>,
+    /// Whether all of the root are among them.
+    all_of_root: bool,
 }
 
 impl Root {
@@ -48,16 +57,21 @@ impl Root {
     }
 
     /// Returns the folders that the stamp looks at besides the layout's own.
-    fn watched(&self) -> Result<Vec<PathBuf>, SourceError> {
+    fn watched(&self) -> Result<Watched, SourceError> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         match &*watched {
-            Some(folders) => Ok(folders.clone()),
+            Some(watched) => Ok(watched.clone()),
             None => {
                 let mut listing = Listing::default();
                 listing::list_extras(&self.folder, &mut listing)?;
                 Ok(watched.insert(folders(&listing)).clone())
             }
         }
+    }
+
+    /// Returns whether the stamp tells of new files in every folder of the root: one may make an archive of docker of it.
+    pub(super) fn watches_all(&self) -> bool {
+        self.watched().is_ok_and(|watched| watched.all_of_root)
     }
 
     /// Returns the stamp: the directory, index.json, docker's archive index, the folders of blobs, and up to 64 folders of extras.
@@ -79,21 +93,31 @@ impl Root {
             let path = PathBuf::from(format!("blobs/{}", algorithm.name()));
             push(&mut numbers, self.folder.stat_at(&path)?.as_ref());
         }
-        for path in self.watched()? {
+        for path in self.watched()?.folders {
             push(&mut numbers, self.folder.stat_at(&path)?.as_ref());
         }
         Ok(Stamp(numbers))
     }
 }
 
-fn folders(listing: &Listing) -> Vec<PathBuf> {
-    listing
-        .extras
-        .iter()
-        .filter(|extra| extra.kind == ExtraKind::Directory)
-        .map(|extra| extra.path.clone())
-        .take(WATCHED_MAX)
-        .collect()
+fn folders(listing: &Listing) -> Watched {
+    let extras = listing.extras.iter();
+    let folders = extras.filter(|extra| extra.kind == ExtraKind::Directory);
+    let (of_root, deeper): (Vec<_>, Vec<_>) = folders
+        .map(|extra| &extra.path)
+        // A writer's, which is not looked into, or a file.
+        .chain(&listing.leftovers)
+        .partition(|path| path.components().count() == 1);
+    let is_folder = |path: &&&PathBuf| !listing.leftovers.contains(path);
+    Watched {
+        all_of_root: of_root.len() <= WATCHED_MAX,
+        folders: of_root
+            .iter()
+            .chain(deeper.iter().filter(is_folder))
+            .take(WATCHED_MAX)
+            .map(|path| (*path).clone())
+            .collect(),
+    }
 }
 
 fn push(numbers: &mut Vec<u64>, stat: Option<&Stat>) {

@@ -76,6 +76,53 @@ fn a_young_index_is_not_settled() {
 }
 
 #[test]
+fn what_somebody_may_still_write_is_not_settled() {
+    let Some(temporary) = crate::files::lease::folder_with_leases() else {
+        return;
+    };
+    let names = ["index.json", "oci-layout", "manifest.json", "repositories"];
+    for name in names {
+        fs::write(temporary.path().join(name), EMPTY_INDEX).unwrap();
+    }
+    settle();
+    let directory = Directory::open(temporary.path()).unwrap();
+    for name in names {
+        assert!(directory.index().unwrap().settled, "{name}");
+        let mut options = fs::OpenOptions::new();
+        // Nothing is written, so that no time changes: a mapping can be written into like that.
+        let writer = options.append(true).open(temporary.path().join(name));
+        assert!(!directory.index().unwrap().settled, "{name}");
+        drop(writer);
+    }
+    fs::write(temporary.path().join("manifest.json"), EMPTY_INDEX).unwrap();
+    assert!(!directory.index().unwrap().settled, "it just changed");
+}
+
+#[test]
+fn a_layout_with_more_folders_than_the_stamp_looks_at_is_not_settled() {
+    let (temporary, _) = layout();
+    let folder = |number: usize| temporary.path().join(format!("{number:02}"));
+    for number in 0..64 {
+        fs::create_dir_all(folder(number).join("below")).unwrap();
+    }
+    settle();
+    let directory = Directory::open(temporary.path()).unwrap();
+    let before = directory.index().unwrap();
+    assert!(before.settled);
+    fs::write(folder(63).join("json"), "{}").unwrap();
+    assert_ne!(directory.stamp().unwrap(), before.stamp);
+    fs::create_dir(folder(64)).unwrap();
+    settle();
+    assert!(
+        !Directory::open(temporary.path())
+            .unwrap()
+            .index()
+            .unwrap()
+            .settled
+    );
+}
+
+#[test]
 fn refuses_what_is_not_a_file_in_the_place_of_one() {
     let (temporary, digest) = layout();
     let path = temporary.path();

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::index::{BELOW_ADVICE, Index, Node, Placed};
 use super::scan::{ScanError, scan};
@@ -10,6 +11,9 @@ use crate::files::{self, OpenFile};
 use crate::layout::compressed::{self, Form, Input};
 use crate::layout::{Blob, FileFacts, Identity, SourceError, Timestamp};
 use crate::oci::Progress;
+
+/// After this long the times of a file just written prove a later state unchanged.
+const SETTLING: Duration = Duration::from_millis(110);
 
 /// Is an indexed archive.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(super) struct Archive {
     identity: Identity,
     /// The state of the archive itself.
     pub(super) outer: Identity,
+    /// Whether an equal state later proves the same headers: its times had settled, and nobody had it open or mapped for writing.
+    pub(super) settled: bool,
     pub(super) index: Index,
 }
 
@@ -33,10 +39,19 @@ impl Archive {
         progress: &dyn Progress,
     ) -> Result<Self, SourceError> {
         let form = Form::of_file(&file).map_err(files::FileError::io("reading", typed))?;
-        if form == Form::Plain {
-            return Self::index(file, None, typed);
+        if form != Form::Plain && !Timestamp::from(file.stat.changed).is_settled(Timestamp::now()) {
+            // Unpacking it again for the next look would take longer.
+            std::thread::sleep(SETTLING);
         }
-        let outer = Identity::from(&file.stat);
+        let outer = Identity::from(&file.stat_now()?);
+        let is_old = outer.changed.is_settled(Timestamp::now());
+        let lease = file.lease();
+        let settled = || is_old && files::nobody_wrote(&lease);
+        if form == Form::Plain {
+            let mut archive = Self::index(file, None, typed)?;
+            archive.settled = settled();
+            return Ok(archive);
+        }
         progress.expect(file.stat.size);
         let mut reader = compressed::reader(&file);
         let unpacked = compressed::spool(&mut Input::new(&mut reader), typed, progress)?;
@@ -47,10 +62,12 @@ impl Archive {
                 advice: "try again when its writer is done",
             });
         }
-        Self::index(unpacked, Some(outer), typed)
+        let mut archive = Self::index(unpacked, Some(outer), typed)?;
+        archive.settled = settled();
+        Ok(archive)
     }
 
-    /// Indexes a tar; `outer` is the state of the compressed file that it was in.
+    /// Indexes a tar that nobody else can write; `outer` is the state of the compressed file that it was in.
     ///
     /// # Errors
     /// As [`Archive::load`].
@@ -82,6 +99,7 @@ impl Archive {
             file: Arc::new(file.file),
             identity,
             outer: outer.unwrap_or(identity),
+            settled: true,
             index,
         })
     }

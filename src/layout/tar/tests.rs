@@ -824,21 +824,45 @@ fn limits_headers_and_names() {
 
 #[test]
 fn notices_that_the_path_names_another_archive() {
-    let file = stored(&layout().end());
-    let tar = Tar::open(file.path()).unwrap();
+    let file = stored(&layout().end()).into_temp_path();
+    let tar = Tar::open(&file).unwrap();
     let stamp = tar.stamp().unwrap();
     assert_eq!(tar.index().unwrap().stamp, stamp);
     assert!(!tar.index().unwrap().settled);
     std::thread::sleep(std::time::Duration::from_millis(120));
     assert!(tar.index().unwrap().settled);
     let other = stored(&Builder::default().file("index.json", b"{}").end());
-    fs::rename(other.path(), file.path()).unwrap();
+    fs::rename(other.path(), &file).unwrap();
     assert_ne!(tar.stamp().unwrap(), stamp);
     assert_eq!(&*tar.index().unwrap().bytes, b"{}");
-    fs::rename(stored(b"no tar at all").path(), file.path()).unwrap();
+    fs::rename(stored(b"no tar at all").path(), &file).unwrap();
     assert!(matches!(tar.index(), Err(SourceError::Archive { .. })));
-    fs::remove_file(file.path()).unwrap();
+    fs::remove_file(&file).unwrap();
     assert_eq!(&*tar.index().unwrap().bytes, b"{}");
+}
+
+#[test]
+fn an_archive_that_somebody_may_still_write_is_not_settled() {
+    let Some(temporary) = crate::files::lease::folder_with_leases() else {
+        return;
+    };
+    let path = temporary.path().join("layout.tar");
+    fs::write(&path, layout().end()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(120));
+    // Nothing is written, so that no time changes: a mapping can be written into like that.
+    let writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let tar = Tar::open(&path).unwrap();
+    let first = tar.held();
+    assert!(!tar.index().unwrap().settled);
+    assert!(
+        !Arc::ptr_eq(&first, &tar.held()),
+        "its headers were read again"
+    );
+    drop(writer);
+    assert!(tar.index().unwrap().settled);
+    let last = tar.held();
+    assert!(tar.index().unwrap().settled);
+    assert!(Arc::ptr_eq(&last, &tar.held()));
 }
 
 #[test]
