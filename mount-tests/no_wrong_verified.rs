@@ -1,6 +1,6 @@
 //! The ways to get `verified` for what is not: each is tried here, and each must fail.
 
-mod content;
+pub(crate) mod content;
 mod names;
 mod storage;
 

@@ -13,7 +13,7 @@ use crate::support::layouts::blob_path;
 use crate::support::{copy, tool};
 
 /// Is another process that holds a writable mapping of a file, and no descriptor.
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     child: Child,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -32,7 +32,7 @@ for line in sys.stdin:
 
 impl Mapping {
     /// Maps a file; the page is made dirty at once, so that later changes touch no time.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let mut child = Command::new(tool("python3")?)
             .args(["-c", MAPPER])
             .arg(path)
@@ -52,7 +52,7 @@ impl Mapping {
     }
 
     /// Changes the first byte through the mapping.
-    pub(super) fn change(&mut self) {
+    pub(crate) fn change(&mut self) {
         self.commands.write_all(b"\n").unwrap();
         self.expect("changed");
     }

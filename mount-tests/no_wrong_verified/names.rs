@@ -1,5 +1,7 @@
 //! Names, indexes and documents that point elsewhere.
 
+use std::os::unix::ffi::OsStrExt;
+
 use serde_json::json;
 use signetfs::oci::media_type::{IMAGE_INDEX, IMAGE_MANIFEST};
 use signetfs::report::Verdict;
@@ -85,6 +87,25 @@ fn a_docker_archive_index_with_other_blobs_is_ambiguous() {
     archive(&evil);
     assert_eq!(verdict(&user, "hello"), Verdict::Ambiguous);
     assert_eq!(user.run(&["verify", "hello:v1"]).code, 22);
+}
+
+#[test]
+fn a_folder_of_any_name_that_docker_loads_is_ambiguous() {
+    let (user, root, _) = signed();
+    let named = |name: &[u8]| root.join(std::ffi::OsStr::from_bytes(name));
+    let names = [&b"named"[..], b"\xff", b"blobs", b"ingest", b".umoci-1"];
+    for name in names {
+        let folder = named(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in ["json", "layer.tar"] {
+            std::fs::write(folder.join(file), "{}").unwrap();
+        }
+        assert_eq!(verdict(&user, "hello"), Verdict::Ambiguous, "{name:?}");
+        for file in ["json", "layer.tar"] {
+            std::fs::remove_file(folder.join(file)).unwrap();
+        }
+        assert_eq!(verdict(&user, "hello"), Verdict::Verified, "{name:?}");
+    }
 }
 
 #[test]

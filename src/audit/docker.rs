@@ -3,14 +3,14 @@
 //! Readers of docker archives never look at index.json; what they see must be what was judged.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::Survey;
 use super::reading::{causes, read_all};
-use crate::layout::Source;
+use crate::layout::{Source, SourceError};
 use crate::oci::descriptor::{CONTAINERD_NAME, REF_NAME};
 use crate::oci::limits::INDEX_BYTES_MAX;
 use crate::oci::{Algorithm, Closure, Digest, Document, Image, ImageManifest, json};
@@ -20,6 +20,8 @@ use crate::report::{Problem, Verdict};
 const PROBLEMS_MAX: usize = 20;
 /// What a folder of an image holds in a docker archive of the old form, without manifest.json.
 const OLD_FILES: [&str; 2] = ["json", "layer.tar"];
+/// The folder of the layout's own blobs.
+const BLOBS: &str = "blobs";
 /// The members of an entry that readers use.
 const MEMBERS: [&str; 3] = ["Config", "RepoTags", "Layers"];
 
@@ -54,7 +56,7 @@ pub(super) fn disagreements(
 ) -> Vec<Problem> {
     let manifest = read(source, "manifest.json");
     let mut problems = match manifest {
-        None => old_form(survey),
+        None => old_form(survey, source),
         Some(_) => Vec::new(),
     };
     let mut known = None;
@@ -93,25 +95,39 @@ pub(super) fn disagreements(
 }
 
 /// Returns the images of an archive of the old form: where it has no manifest.json, docker loads every folder `ID` with `ID/json` and
-/// `ID/layer.tar`, which have nothing to do with index.json.
-fn old_form(survey: &Survey) -> Vec<Problem> {
-    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
-    for extra in &survey.listing.extras {
-        let parts = extra.path.to_str().and_then(|path| path.split_once('/'));
-        if let Some((folder, name)) = parts
-            && OLD_FILES.contains(&name)
+/// `ID/layer.tar`, which have nothing to do with index.json. Any name will do for `ID`, that of `blobs` and of a writer's folder too.
+fn old_form(survey: &Survey, source: &dyn Source) -> Vec<Problem> {
+    let listing = &survey.listing;
+    let mut folders: BTreeMap<&Path, usize> = BTreeMap::new();
+    for extra in &listing.extras {
+        if let Some(folder) = OLD_FILES
+            .iter()
+            .find_map(|name| root_folder(&extra.path, name))
         {
             let count = folders.entry(folder).or_default();
             *count = count.saturating_add(1);
         }
     }
+    // Into these a listing does not look.
+    let hidden = listing.leftovers.iter().map(PathBuf::as_path);
+    for folder in hidden.filter(|path| is_name(path)).chain([BLOBS.as_ref()]) {
+        let is_there = |name: &&str| {
+            let file = source.file(&folder.join(name));
+            matches!(file, Ok(Some(_)) | Err(SourceError::NotRegular { .. }))
+        };
+        folders.insert(
+            folder,
+            OLD_FILES.iter().filter(|name| is_there(name)).count(),
+        );
+    }
     folders
         .into_iter()
-        .filter(|(folder, count)| *count == OLD_FILES.len() || is_id(folder))
+        .filter(|(folder, count)| *count == OLD_FILES.len() || *count > 0 && is_id(folder))
+        .map(|(folder, _)| folder.to_string_lossy())
         .take(PROBLEMS_MAX)
-        .map(|(folder, _)| Problem {
+        .map(|folder| Problem {
             verdict: Verdict::Ambiguous,
-            file: Some(folder.to_owned()),
+            file: Some(folder.clone().into_owned()),
             digest: None,
             check: "docker-archive",
             problem: "docker loads this folder as an image, and index.json does not list it"
@@ -123,8 +139,20 @@ fn old_form(survey: &Survey) -> Vec<Problem> {
         .collect()
 }
 
-fn is_id(folder: &str) -> bool {
-    Digest::from_parts(Algorithm::Sha256, folder).is_some()
+/// Returns the folder of the root that a file with this name lies in.
+fn root_folder<'a>(path: &'a Path, name: &str) -> Option<&'a Path> {
+    let folder = path.parent().filter(|folder| is_name(folder))?;
+    (path.file_name()? == name).then_some(folder)
+}
+
+/// Returns whether a path is one name.
+fn is_name(path: &Path) -> bool {
+    path.components().count() == 1 && path.is_relative()
+}
+
+fn is_id(folder: &Path) -> bool {
+    let hex = folder.to_str();
+    hex.is_some_and(|hex| Digest::from_parts(Algorithm::Sha256, hex).is_some())
 }
 
 fn read(source: &dyn Source, name: &str) -> Option<Result<Value, String>> {
