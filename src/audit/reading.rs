@@ -139,7 +139,14 @@ fn layout_problem(source: &dyn Source) -> Option<String> {
         Ok(bytes) => bytes,
         Err(error) => return Some(format!("oci-layout: {error}")),
     };
+    let variant = |document: &Value| {
+        let object = document.as_object()?;
+        json::case_variant(object, &["imageLayoutVersion"]).map(str::to_owned)
+    };
     match json::parse(&bytes) {
+        Ok(document) if let Some(member) = variant(&document) => Some(format!(
+            "oci-layout: member {member:?} equals a known one but for case"
+        )),
         Ok(document) => match document.get("imageLayoutVersion") {
             Some(Value::String(version)) if version == LAYOUT_VERSION => None,
             Some(Value::String(version)) => Some(format!(

@@ -253,6 +253,11 @@ fn only_version_1_0_0_of_oci_layout_is_read_and_absence_is_fine() {
             Verdict::Skipped,
         ),
         ("{\"imageLayoutVersion\":\"1.1.0\"}", Verdict::LayoutInvalid),
+        // To notation this is version 2.0.0.
+        (
+            "{\"imageLayoutVersion\":\"1.0.0\",\"ImageLayoutVersion\":\"2.0.0\"}",
+            Verdict::LayoutInvalid,
+        ),
         ("{}", Verdict::LayoutInvalid),
         ("x", Verdict::LayoutInvalid),
     ] {

@@ -31,6 +31,9 @@ const PROTECTED: [&str; 7] = [
     EXPIRY,
 ];
 
+/// The times in it.
+const TIMES: [&str; 3] = [SIGNING_TIME, AUTHENTIC_SIGNING_TIME, EXPIRY];
+
 /// Parses an envelope.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parts, IntegrityError> {
     let envelope = object(bytes, "the envelope", &ENVELOPE)?;
@@ -43,11 +46,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parts, IntegrityError> {
         Some(_) => return Err(IntegrityError::parse("member \"header\" is not an object")),
     };
     refuse_variants(header, &UNPROTECTED)?;
-    let protected_object = object(
-        &base64url("protected", protected)?,
-        "the protected header",
-        &PROTECTED,
-    )?;
+    let protected_bytes = base64url("protected", protected)?;
+    let protected_object = object(&protected_bytes, "the protected header", &PROTECTED)?;
+    // Go reads times as they are written: it refuses what other readers understand.
+    if json::is_escaped(&protected_bytes, &TIMES) {
+        return Err(IntegrityError::parse(
+            "the protected header writes a time with an escape sequence",
+        ));
+    }
     let algorithm = match protected_object.get("alg") {
         Some(Value::String(name)) => name.clone(),
         _ => return Err(IntegrityError::header("alg", "it is not present as text")),

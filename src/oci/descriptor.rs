@@ -127,14 +127,7 @@ impl Descriptor {
         let digest = read_digest(object)?;
         let size = read_size(object)?;
         let data = read_data(object, &digest, size)?;
-        for url in members::elements(object, "urls")? {
-            if !url.is_string() {
-                return Err(DocumentError::member(
-                    "urls",
-                    "holds something other than strings",
-                ));
-            }
-        }
+        let urls = members::texts(object, "urls")?;
         let more = More {
             artifact_type: members::text(object, "artifactType")?,
             annotations: members::annotations(object)?,
@@ -143,7 +136,7 @@ impl Descriptor {
                 .transpose()
                 .map_err(|error| error.under("platform"))?,
             data,
-            has_urls: !members::elements(object, "urls")?.is_empty(),
+            has_urls: !urls.is_empty(),
         };
         let media_type = members::text_ref(object, "mediaType")?;
         Ok(Self::from(Described {
@@ -224,7 +217,7 @@ impl Platform {
         let object = members::object(value)?;
         members::refuse_case_variants(object, &PLATFORM_MEMBERS)?;
         members::text(object, "os.version")?;
-        members::elements(object, "os.features")?;
+        members::texts(object, "os.features")?;
         Ok(Self {
             os: members::text(object, "os")?.unwrap_or_default(),
             architecture: members::text(object, "architecture")?.unwrap_or_default(),

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::limits::JSON_VALUES_MAX;
@@ -69,6 +69,16 @@ fn fold(letter: char) -> char {
         '\u{212a}' => 'k',
         _ => letter.to_ascii_lowercase(),
     }
+}
+
+/// Returns whether the text of one of these members of an object is written with an escape sequence.
+#[must_use]
+pub fn is_escaped(object: &[u8], members: &[&str]) -> bool {
+    let mut reader = serde_json::Deserializer::from_slice(object);
+    // What is no text, or no object, has no escape.
+    Escapes { members }
+        .deserialize(&mut reader)
+        .unwrap_or_default()
 }
 
 impl JsonError {
@@ -162,6 +172,53 @@ impl<'de> Visitor<'de> for Strict<'_> {
             members.insert(name, value);
         }
         Ok(Value::Object(members))
+    }
+}
+
+/// Looks how the texts of some members are written.
+#[derive(Clone, Copy)]
+struct Escapes<'a> {
+    members: &'a [&'a str],
+}
+
+impl<'de> DeserializeSeed<'de> for Escapes<'_> {
+    type Value = bool;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<bool, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Escapes<'_> {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object or a text")
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    /// A text that stands in the document as it is.
+    fn visit_borrowed_str<E>(self, _: &'de str) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    /// A text that had to be put together.
+    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
+        Ok(true)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<bool, A::Error> {
+        let mut found = false;
+        while let Some(name) = access.next_key::<String>()? {
+            match self.members.contains(&&*name) {
+                true => found |= access.next_value_seed(self)?,
+                false => drop(access.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -64,6 +64,21 @@ pub(super) fn elements<'a>(
     }
 }
 
+/// Returns the elements of an array of texts (a null is an empty one); none where it is absent.
+pub(super) fn texts<'a>(
+    object: &'a Map<String, Value>,
+    name: &str,
+) -> Result<&'a [Value], DocumentError> {
+    let elements = elements(object, name)?;
+    match elements.iter().all(|one| one.is_string() || one.is_null()) {
+        true => Ok(elements),
+        false => Err(DocumentError::member(
+            name,
+            "holds something other than strings",
+        )),
+    }
+}
+
 /// Returns `annotations`, sorted by key.
 pub(super) fn annotations(object: &Map<String, Value>) -> Result<Annotations, DocumentError> {
     let members = match present(object, "annotations") {

@@ -43,6 +43,16 @@ fn reads_every_member() {
 }
 
 #[test]
+fn refuses_lists_that_hold_something_other_than_texts() {
+    for member in [r#""urls":[1]"#, r#""platform":{"os.features":[1]}"#] {
+        let refused = read(&format!(r#"{{"digest":"DIGEST","size":0,{member}}}"#));
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("something other than strings"), "{error}");
+    }
+    assert!(read(r#"{"digest":"DIGEST","size":0,"platform":{"os.features":[null]}}"#).is_ok());
+}
+
+#[test]
 fn takes_null_as_absent() {
     let descriptor = read(
         r#"{"mediaType":null,"digest":"DIGEST","size":0,"urls":null,"data":null,"artifactType":null,

@@ -39,7 +39,7 @@ const AUTHENTIC: &str = "io.cncf.notary.authenticSigningTime";
 const EXPIRY: &str = "io.cncf.notary.expiry";
 
 /// What to replace in the protected header, by what, and what comes of it.
-const HEADER_CASES: [(&str, &str, Expected); 40] = [
+const HEADER_CASES: [(&str, &str, Expected); 43] = [
     ("", "", Intact),
     (r#""ES256""#, r#""none""#, Header("alg")),
     (r#""ES256""#, r#""HS256""#, Header("alg")),
@@ -107,6 +107,22 @@ const HEADER_CASES: [(&str, &str, Expected); 40] = [
         Header(TIME),
     ),
     (r#""2030-01-01T00:00:00Z""#, "1893456000", Header(TIME)),
+    // Go takes neither apart, and so refuses the first only.
+    (
+        r#""2030-01-01T00:00:00Z""#,
+        r#""2030-01-01T00:00:00\u005a""#,
+        Parse("escape sequence"),
+    ),
+    (
+        r#""cty":"#,
+        r#""io.cncf.notary.\u0065xpiry":"2031-01-01T00:00\u003a00Z","cty":"#,
+        Parse("escape sequence"),
+    ),
+    (
+        r#""cty":"#,
+        r#""x":{"io.cncf.notary.expiry":"\u0032031"},"c\u0074y":"#,
+        Intact,
+    ),
     (r#""2030-01-01T00:00:00Z""#, "null", Header(TIME)),
     (
         r#""2030-01-01T00:00:00Z""#,
