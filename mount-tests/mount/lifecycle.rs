@@ -74,6 +74,20 @@ fn a_dead_mount_is_cleaned_by_the_next() {
 }
 
 #[test]
+fn a_dead_mount_that_was_just_looked_at_is_cleaned_by_the_next() {
+    let Some(scene) = Scene::new() else { return };
+    let mount = scene.mount(&[]);
+    // The kernel keeps what it was told, and answers for the dead.
+    fs::metadata(&mount.point).unwrap();
+    mount.signal("KILL");
+    mount.wait_for_end();
+    let again = scene.mount_at("lay", "mnt", &[]);
+    assert_eq!(again.token(), "unsigned");
+    again.end();
+    assert!(!is_mounted(&mount.point), "the dead mount is still below");
+}
+
+#[test]
 fn a_dead_mount_can_be_unmounted() {
     let Some(scene) = Scene::new() else { return };
     let mount = scene.mount(&[]);

@@ -323,7 +323,7 @@ impl Own {
     ///
     /// An unmounted one leaves its number to the next mount at this path, which must stay: that one is alive.
     fn unmount_where_dead(&self) {
-        let looked = std::fs::metadata(&self.point);
+        let looked = super::point::look_into(&self.point);
         if looked.is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN)) {
             self.unmount_in_any_case();
         }

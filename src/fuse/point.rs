@@ -82,13 +82,23 @@ fn check_over_mount(point: PathBuf) -> Result<PathBuf, MountError> {
 
 /// Returns the path without links, also where a dead mount is; a dead one of ours is unmounted.
 fn real_path(point: &Path) -> Result<PathBuf, MountError> {
-    match fs::metadata(point) {
-        Ok(_) => fs::canonicalize(point).map_err(|source| unreadable(point, source)),
+    match look_into(point) {
+        Ok(()) => fs::canonicalize(point).map_err(|source| unreadable(point, source)),
         Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => clean(point),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(MountError::Missing {
             path: point.to_owned(),
         }),
         Err(source) => Err(unreadable(point, source)),
+    }
+}
+
+/// Looks at a mount point and asks who serves it: what the kernel keeps of a dead mount's root answers stat(2) for a while.
+pub(super) fn look_into(point: &Path) -> io::Result<()> {
+    fs::metadata(point)?;
+    match fs::read_dir(point) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Err(error),
+        // Whatever else is wrong with it is found later.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
