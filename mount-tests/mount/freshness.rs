@@ -4,8 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::{Scene, errno, until};
+use crate::no_wrong_verified::content::Mapping;
 use crate::support::layouts::{self, Layout, blob_path};
 use crate::support::rounds;
 
@@ -88,6 +91,60 @@ fn a_flipped_byte_is_corrupt_and_not_served() {
     assert_eq!(fs::read(blob_path(&mount.point, layer)).unwrap(), good);
     fs::remove_file(&stored).unwrap();
     assert_eq!(mount.decided(), "missing", "{}", mount.status());
+}
+
+#[test]
+fn a_change_through_a_mapping_never_shows_an_old_verdict_for_long() {
+    let Some(scene) = Scene::new() else { return };
+    let mount = scene.mount_verified();
+    let has_leases = mount.status().contains("leases=yes");
+    mount.end();
+    if !has_leases {
+        return;
+    }
+    let layer = blob_path(&scene.layout(), &scene.image.layers[0]);
+    for path in [scene.layout().join("index.json"), layer] {
+        let good = fs::read(&path).unwrap();
+        let Some(mut mapping) = Mapping::of(&path) else {
+            return;
+        };
+        sleep(Duration::from_millis(200));
+        let mount = scene.mount(&["--policy", scene.policy().to_str().unwrap()]);
+        until(|| mount.token() == "verified");
+        mapping.change();
+        // No time changed, and none will.
+        sleep(Duration::from_millis(1100));
+        for _ in 0..3 {
+            assert_ne!(mount.token(), "verified", "{}", path.display());
+        }
+        drop(mapping);
+        sleep(Duration::from_millis(1100));
+        assert_ne!(mount.token(), "verified", "{}", path.display());
+        mount.end();
+        replace(&path, &good);
+    }
+}
+
+#[test]
+fn a_blob_that_was_cut_or_mended_in_place_is_never_read_short() {
+    let Some(scene) = Scene::new() else { return };
+    let bytes = vec![7_u8; 700_001];
+    let layout = Layout::new(&scene.user.path("large"));
+    let digest = layout.blob(&bytes);
+    let stored = blob_path(&layout.root, &digest);
+    for flags in [&[][..], &["--reads", "checked"]] {
+        let mount = scene.mount_at("large", "mnt", flags);
+        let blob = blob_path(&mount.point, &digest);
+        for length in [200_000, 0, 900_000] {
+            fs::write(&stored, vec![7; length]).unwrap();
+            assert_eq!(errno(fs::read(&blob)), EIO, "{length}");
+            let _ = mount.token();
+            assert_eq!(errno(fs::read(&blob)), EIO, "{length}");
+            fs::write(&stored, &bytes).unwrap();
+            assert!(fs::read(&blob).unwrap() == bytes, "{length}");
+        }
+        mount.end();
+    }
 }
 
 #[test]

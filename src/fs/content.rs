@@ -63,6 +63,8 @@ pub enum Path {
 struct OpenBlob {
     handles: usize,
     identity: Option<Identity>,
+    /// The size of the largest of them.
+    size: u64,
     backing: Option<Backing>,
 }
 
@@ -90,10 +92,10 @@ impl Fs {
         self.contents.passthrough.load(Ordering::Acquire)
     }
 
-    /// Opens a blob for reading. Never waits for hashing.
+    /// Opens a blob for reading, of which the kernel was told a size. Never waits for hashing.
     pub(super) fn open_blob(
         &self,
-        inode: u64,
+        (inode, shown): (u64, u64),
         digest: &Digest,
         register: Register<'_>,
     ) -> Result<(u64, Path), FsError> {
@@ -106,6 +108,7 @@ impl Fs {
                 self.doubt_content();
                 FsError::NotFound
             })?;
+        self.check_end(&blob, shown, digest)?;
         // Any media type will do: the digest and the stored size are what is compared.
         let descriptor = Descriptor::new("", digest.clone(), blob.size());
         let known = self.hashes.known(&descriptor, &blob);
@@ -133,6 +136,33 @@ impl Fs {
         Ok((self.handles.add(Handle::Content(Arc::new(handle))), path))
     }
 
+    /// Checks what no read could tell: the kernel answers reads behind the size it was told without asking, as the end of the file.
+    ///
+    /// # Errors
+    /// `StaleInode` where the file has another size by now: the kernel then asks for the name again. `Corrupt` where it is empty and
+    /// should not be.
+    fn check_end(&self, blob: &Blob, shown: u64, digest: &Digest) -> Result<(), FsError> {
+        if blob.size() != shown {
+            self.doubt_content();
+            return Err(FsError::StaleInode);
+        }
+        if shown == 0 && !digest.matches(&[]) {
+            let error = HashError::Digest {
+                digest: digest.clone(),
+                found: Box::new(Digest::of(&[])),
+            };
+            return Err(self.unsound(digest, Arc::new(error)));
+        }
+        Ok(())
+    }
+
+    /// Returns the size that an inode had when it was opened, as long as it is open: who reads it must not take where it was cut for
+    /// its end.
+    pub(super) fn size_while_open(&self, inode: u64) -> Option<u64> {
+        let open = lock(&self.contents.open);
+        open.get(&inode).map(|present| present.size)
+    }
+
     /// Counts a handle, and chooses its data path: the one of the handles already open, else passthrough where it is safe.
     fn choose(
         &self,
@@ -153,6 +183,7 @@ impl Fs {
                 });
             }
             present.handles += 1;
+            present.size = present.size.max(blob.size());
             return Ok(present.backing.clone());
         }
         let backing = match whole_file(blob) {
@@ -162,6 +193,7 @@ impl Fs {
         let entry = OpenBlob {
             handles: 1,
             identity: identity(blob),
+            size: blob.size(),
             backing: backing.clone(),
         };
         open.insert(inode, entry);

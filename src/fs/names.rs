@@ -78,12 +78,13 @@ pub(super) fn check_name(name: &OsStr) -> Result<(), FsError> {
 }
 
 impl Fs {
-    /// Returns whether the present snapshot answers a lookup, however old it is: a blob is what its name says.
+    /// Returns whether the present snapshot answers a lookup, however old it is: a blob is what its name says, unless something else
+    /// was found.
     #[must_use]
     pub fn names_a_blob(&self, folder: u64, name: &OsStr) -> bool {
         let snapshot = self.current();
         let entry = snapshot.tree.child(folder, name);
-        entry.is_some_and(|entry| matches!(entry.node, Node::Blob(_)))
+        !self.is_in_doubt() && entry.is_some_and(|entry| matches!(entry.node, Node::Blob(_)))
     }
 
     /// Returns whether an inode is a blob of the present snapshot.
@@ -91,7 +92,7 @@ impl Fs {
     pub fn is_blob(&self, inode: u64) -> bool {
         let snapshot = self.current();
         let entry = snapshot.tree.entry(inode);
-        entry.is_some_and(|entry| matches!(entry.node, Node::Blob(_)))
+        !self.is_in_doubt() && entry.is_some_and(|entry| matches!(entry.node, Node::Blob(_)))
     }
 
     /// Looks a name up.
@@ -196,6 +197,7 @@ impl Fs {
         };
         let attributes = match &entry.node {
             Node::File(path) => self.present_attributes(path, entry.attributes),
+            Node::Blob(_) => self.blob_attributes(entry.inode, tree.attributes_of(entry)),
             _ => tree.attributes_of(entry),
         };
         Stat {
@@ -204,6 +206,14 @@ impl Fs {
             kind,
             attributes,
             lifetime,
+        }
+    }
+
+    fn blob_attributes(&self, inode: u64, listed: Attributes) -> Attributes {
+        let open = self.size_while_open(inode).unwrap_or(0);
+        Attributes {
+            size: listed.size.max(open),
+            ..listed
         }
     }
 

@@ -128,7 +128,8 @@ impl Fs {
             }
             _ if writes => Err(FsError::ReadOnlyContent),
             Node::Blob(digest) => {
-                let (handle, path) = self.open_blob(open.inode, digest, register)?;
+                let shown = snapshot.tree.attributes_of(&entry).size;
+                let (handle, path) = self.open_blob((open.inode, shown), digest, register)?;
                 let data = Data::Blob(path);
                 Ok(Opened { handle, data })
             }

@@ -69,6 +69,35 @@ fn a_blob_that_is_not_what_its_name_says_is_not_read() {
 }
 
 #[test]
+fn no_read_ends_early_where_a_blob_was_cut_or_mended() {
+    let bench = Bench::new();
+    let (path, name) = (bench.path(&bench.layers[1]), bench.blob(&bench.layers[1]));
+    let inode = bench.inode(&name);
+    let size = || {
+        let stat = bench.fs.getattr(&bench.fs.fresh(), inode, None).unwrap();
+        stat.attributes.size
+    };
+    let held = bench.open(inode, Mode::Read, OWNER).unwrap();
+    for length in [1000, 0] {
+        std::fs::write(&path, vec![b'b'; length]).unwrap();
+        // The kernel asks again, and reads as far as it is told then.
+        let stale = bench.read(&name);
+        assert!(matches!(stale, Err(FsError::StaleInode)), "{stale:?}");
+        assert!(!bench.fs.is_blob(inode), "the next look reads the layout");
+        let read = bench.read(&name);
+        assert!(matches!(read, Err(FsError::Corrupt { .. })), "{read:?}");
+        assert_eq!(size(), 200_000, "it is open");
+    }
+    bench.fs.release(inode, held);
+    assert_eq!(size(), 0);
+    std::fs::write(&path, vec![b'b'; 200_000]).unwrap();
+    let stale = bench.read(&name);
+    assert!(matches!(stale, Err(FsError::StaleInode)), "{stale:?}");
+    assert_eq!(bench.read(&name).unwrap().len(), 200_000);
+    assert_eq!(size(), 200_000);
+}
+
+#[test]
 fn the_two_data_paths_are_never_mixed_on_one_inode() {
     let bench = Bench::new();
     if !bench.has_leases() {
