@@ -45,9 +45,34 @@ impl Drop for Mount {
 }
 
 const OURS: &str = "signetfs";
-const PEER: &str = "notation-peer";
 
-/// Copies ours and the peer into one folder on the disk, as an installer would.
+/// Is a program that the same work is given to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Other {
+    /// A small program on notation's libraries.
+    Peer,
+    /// The notation command itself.
+    Notation,
+}
+
+impl Other {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Peer => "notation-peer",
+            Self::Notation => "notation",
+        }
+    }
+
+    /// Returns what rows call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "Go peer",
+            Self::Notation => "notation 1.3.2",
+        }
+    }
+}
+
+/// Copies ours and the others into one folder on the disk, as an installer would; what is not there is left out.
 ///
 /// What a linker wrote page by page the kernel also maps page by page; a copy starts a tenth to a fifth faster, either program.
 fn install() -> TempDir {
@@ -55,9 +80,12 @@ fn install() -> TempDir {
     let tools = std::env::var_os("SIGNETFS_TOOLS").map_or(target.join("tools"), PathBuf::from);
     let programs = tempfile::tempdir_in(&target).unwrap();
     let ours = PathBuf::from(env!("CARGO_BIN_EXE_signetfs"));
-    for (name, built) in [(OURS, ours), (PEER, tools.join("bin").join(PEER))] {
+    let others = [Other::Peer, Other::Notation].map(Other::program);
+    let others = others.map(|name| (name, tools.join("bin").join(name)));
+    for (name, built) in [(OURS, ours)].into_iter().chain(others) {
+        let Ok(bytes) = fs::read(built) else { continue };
         let installed = programs.path().join(name);
-        fs::write(&installed, fs::read(built).unwrap()).unwrap();
+        fs::write(&installed, bytes).unwrap();
         fs::set_permissions(&installed, fs::Permissions::from_mode(0o755)).unwrap();
     }
     programs
@@ -74,7 +102,7 @@ pub(crate) fn run(command: &mut Command) {
 }
 
 impl Workshop {
-    /// Makes keys, certificates, a trust policy below `base`; finds the peer.
+    /// Makes keys, certificates, a trust policy below `base`; finds the programs to compare with.
     pub(crate) fn new(base: &Path) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("signetfs-bench-")
@@ -148,9 +176,27 @@ impl Workshop {
         self.with_settings(Command::new(self.programs.path().join(OURS)))
     }
 
-    /// Returns a command of the Go peer, its configuration set.
-    pub(crate) fn peer(&self) -> Command {
-        self.with_settings(Command::new(self.programs.path().join(PEER)))
+    /// Returns the programs to compare with; says which are missing.
+    pub(crate) fn others(&self) -> Vec<Other> {
+        let mut others = vec![Other::Peer, Other::Notation];
+        others.retain(|other| {
+            let there = self.programs.path().join(other.program()).is_file();
+            if !there {
+                println!("skip: {} is not installed", other.program());
+            }
+            there
+        });
+        others
+    }
+
+    /// Returns a command of another program on a layout, its configuration set.
+    pub(crate) fn other(&self, other: Other, command: &str) -> Command {
+        let program = self.programs.path().join(other.program());
+        let mut command_line = self.with_settings(Command::new(program));
+        command_line
+            .env("NOTATION_EXPERIMENTAL", "1")
+            .args([command, "--oci-layout"]);
+        command_line
     }
 
     fn with_settings(&self, mut command: Command) -> Command {

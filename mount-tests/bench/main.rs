@@ -1,4 +1,4 @@
-//! Prints ratios, each taken inside one run: signetfs beside a Go peer on notation-go, crane and skopeo, `openssl speed`, and the native
+//! Prints ratios, each taken inside one run: signetfs beside notation, a Go peer on notation-go, crane and skopeo, `openssl speed`, and the native
 //! file system.
 //!
 //! `scripts/bench` builds what it needs and runs this. Nothing here is asserted; docs/PERFORMANCE.md records a run.
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use layouts::Workshop;
+use layouts::{Other, Workshop};
 use signetfs::sys::mount::extended_attribute;
 
 const ROUNDS: usize = 15;
@@ -130,97 +130,97 @@ fn compare(
     );
 }
 
+fn verifying(workshop: &Workshop, reference: &str) -> Command {
+    let mut command = workshop.signetfs();
+    command.args(["verify", "--scope", "local/bench", reference]);
+    command
+}
+
+fn verifying_elsewhere(workshop: &Workshop, other: Other, reference: &str) -> Command {
+    let mut command = workshop.other(other, "verify");
+    command.args(["--scope", "local/bench", reference]);
+    command
+}
+
 fn verify_one(workshop: &Workshop) {
     let layout = workshop.image("verify-one", 1, 1 << 10);
     workshop.sign(&layout, "rsa");
     let reference = format!("{}:v0", layout.display());
-    compare(
-        "one verify process / Go peer",
-        "<= 0.4",
-        || {
-            timed(
-                workshop
-                    .signetfs()
-                    .args(["verify", "--scope", "local/bench", &reference]),
-            )
-        },
-        || {
-            timed(workshop.peer().args([
-                "verify",
-                "--oci-layout",
-                "--scope",
-                "local/bench",
-                &reference,
-            ]))
-        },
-    );
-}
-
-fn sign_one(workshop: &Workshop) {
-    for (key, goal) in [("rsa", "<= 0.6"), ("p256", "<= 0.4")] {
-        let (mine, other) = (
-            workshop.image("sign-mine", 1, 1 << 10),
-            workshop.image("sign-other", 1, 1 << 10),
-        );
-        let (mine_reference, other_reference) = (
-            format!("{}:v0", mine.display()),
-            format!("{}:v0", other.display()),
-        );
-        let (mine_copy, other_copy) = (workshop.copy(&mine), workshop.copy(&other));
+    for other in workshop.others() {
         compare(
-            &format!("one sign process ({key}) / Go peer"),
-            goal,
-            || {
-                workshop.restore(&mine_copy, &mine);
-                timed(
-                    workshop
-                        .signetfs()
-                        .args(["sign", "--key", key, &mine_reference]),
-                )
-            },
-            || {
-                workshop.restore(&other_copy, &other);
-                timed(
-                    workshop
-                        .peer()
-                        .args(["sign", "--oci-layout", "-k", key, &other_reference]),
-                )
-            },
+            &format!("one verify process / {}", other.name()),
+            "<= 0.4",
+            || timed(&mut verifying(workshop, &reference)),
+            || timed(&mut verifying_elsewhere(workshop, other, &reference)),
         );
     }
 }
 
-/// Signs by touch in a mount until touch returns, beside one process of the peer that signs the same.
+/// Is a layout that is signed again and again, each time as it was.
+struct Unsigned<'a> {
+    workshop: &'a Workshop,
+    layout: PathBuf,
+    copy: PathBuf,
+}
+
+impl<'a> Unsigned<'a> {
+    fn new(workshop: &'a Workshop, name: &str) -> Self {
+        let layout = workshop.image(name, 1, 1 << 10);
+        let copy = workshop.copy(&layout);
+        Self {
+            workshop,
+            layout,
+            copy,
+        }
+    }
+
+    /// Times a command on the layout as it was.
+    fn timed(&self, command: &mut Command) -> Duration {
+        self.workshop.restore(&self.copy, &self.layout);
+        timed(command.arg(format!("{}:v0", self.layout.display())))
+    }
+}
+
+fn sign_one(workshop: &Workshop) {
+    for other in workshop.others() {
+        for (key, goal) in [("rsa", "<= 0.6"), ("p256", "<= 0.4")] {
+            let mine = Unsigned::new(workshop, "sign-mine");
+            let theirs = Unsigned::new(workshop, "sign-other");
+            compare(
+                &format!("one sign process ({key}) / {}", other.name()),
+                goal,
+                || mine.timed(workshop.signetfs().args(["sign", "--key", key])),
+                || theirs.timed(workshop.other(other, "sign").args(["-k", key])),
+            );
+        }
+    }
+}
+
+/// Signs by touch in a mount until touch returns, beside one process of another program that signs the same.
 fn touch_sign(workshop: &Workshop) {
-    for (key, goal) in [("rsa", "<= 0.5"), ("p256", "<= 0.3")] {
-        workshop.set_default_key(key);
-        let (mine, other) = (
-            workshop.image("touch-mine", 1, 1 << 10),
-            workshop.image("touch-other", 1, 1 << 10),
-        );
-        let reference = format!("{}:v0", other.display());
-        let (mine_copy, other_copy) = (workshop.copy(&mine), workshop.copy(&other));
-        let mount = workshop.mount(&mine, &[]);
-        let sign = mount.path().join("sign");
-        compare(
-            &format!("touch sign in a mount ({key}) / Go peer, one sign process"),
-            goal,
-            || {
-                workshop.restore(&mine_copy, &mine);
-                workshop.judged(&mount, "unsigned");
-                let time = timed(Command::new("touch").arg(&sign));
-                workshop.judged(&mount, "verified");
-                time
-            },
-            || {
-                workshop.restore(&other_copy, &other);
-                timed(
-                    workshop
-                        .peer()
-                        .args(["sign", "--oci-layout", "-k", key, &reference]),
-                )
-            },
-        );
+    for other in workshop.others() {
+        for (key, goal) in [("rsa", "<= 0.5"), ("p256", "<= 0.3")] {
+            workshop.set_default_key(key);
+            let mine = Unsigned::new(workshop, "touch-mine");
+            let theirs = Unsigned::new(workshop, "touch-other");
+            let mount = workshop.mount(&mine.layout, &[]);
+            let sign = mount.path().join("sign");
+            compare(
+                &format!(
+                    "touch sign in a mount ({key}) / one sign process of {}",
+                    other.name()
+                ),
+                goal,
+                || {
+                    workshop.restore(&mine.copy, &mine.layout);
+                    workshop.judged(&mount, "unsigned");
+                    let time = timed(Command::new("touch").arg(&sign));
+                    workshop.judged(&mount, "verified");
+                    time
+                },
+                || theirs.timed(workshop.other(other, "sign").args(["-k", key])),
+            );
+        }
     }
 }
 
@@ -231,36 +231,25 @@ fn verify_thousand(workshop: &Workshop) {
     let single = workshop.image("thousand-single", 1, 64);
     workshop.sign(&single, "rsa");
     let reference = format!("{}:v0", single.display());
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        ours.push(timed(workshop.signetfs().args([
-            "verify",
-            "--scope",
-            "local/bench",
-            "--no-memory",
-            &path,
-        ])));
-        let runs = 40;
-        let total: Duration = (0..runs)
-            .map(|_| {
-                timed(workshop.peer().args([
-                    "verify",
-                    "--oci-layout",
-                    "--scope",
-                    "local/bench",
-                    &reference,
-                ]))
-            })
-            .sum();
-        theirs.push(total / runs * 1000);
+    for other in workshop.others() {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            ours.push(timed(verifying(workshop, &path).arg("--no-memory")));
+            let runs = 40;
+            let total: Duration = (0..runs)
+                .map(|_| timed(&mut verifying_elsewhere(workshop, other, &reference)))
+                .sum();
+            theirs.push(total / runs * 1000);
+        }
+        let (ours, theirs) = (median(ours), median(theirs));
+        println!(
+            "1,000 signed images by one process / 1,000 runs of {} (40 measured): {:.0} ms beside {:.0} ms, ratio {:.3}, goal <= 0.03",
+            other.name(),
+            milliseconds(ours),
+            milliseconds(theirs),
+            ours.as_secs_f64() / theirs.as_secs_f64(),
+        );
     }
-    let (ours, theirs) = (median(ours), median(theirs));
-    println!(
-        "1,000 signed images by one process / 1,000 runs of the Go peer (40 measured): {:.0} ms beside {:.0} ms, ratio {:.3}, goal <= 0.03",
-        milliseconds(ours),
-        milliseconds(theirs),
-        ours.as_secs_f64() / theirs.as_secs_f64(),
-    );
 }
 
 /// Returns what `openssl speed` hashes on all cores, in bytes a second.
