@@ -87,6 +87,11 @@ fn takes_notations_command_lines_unchanged() {
         ),
         "{verified:?}"
     );
+    // Who asks for something else is not told to trust somebody.
+    let other = user.run(&["verify", "-m", "buildId=102", "hello:v1"]);
+    other.error(12);
+    let hint = "\nsignetfs: hint: ask for what it holds: signetfs inspect shows it\n";
+    assert!(other.stderr.ends_with(hint), "{other:?}");
     user.succeed(&["ls", "--oci-layout=true", "hello:v1"]);
     user.succeed(&["inspect", "-o", "json", "--insecure-registry", "hello:v1"]);
 }

@@ -342,7 +342,11 @@ fn tell(problems: &mut Vec<Problem>, report: &SignatureReport) {
         } else {
             Verdict::Accepted
         };
-        add(verdict, kind.name(), reason_text(reason), hint(verdict));
+        let hint = match reason {
+            Reason::Metadata => "ask for what it holds: signetfs inspect shows it",
+            _ => hint(verdict),
+        };
+        add(verdict, kind.name(), reason_text(reason), hint);
     }
 }
 
