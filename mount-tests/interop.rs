@@ -1,14 +1,16 @@
-//! Live interoperation with the Notary Project's own libraries and with oras: what we sign they accept, and the other way round.
+//! Live interoperation with the notation command, with a program on its libraries and with oras: what we sign they accept, and the
+//! other way round.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::support::layouts::{self, index};
+use crate::support::notation::programs;
 use crate::support::{Ran, User, tool};
 
 /// The six key types: name, and the arguments of openssl that make one.
-const KEYS: [(&str, &[&str]); 6] = [
+pub(crate) const KEYS: [(&str, &[&str]); 6] = [
     ("rsa2048", &["rsa:2048"]),
     ("rsa3072", &["rsa:3072"]),
     ("rsa4096", &["rsa:4096"]),
@@ -17,11 +19,11 @@ const KEYS: [(&str, &[&str]); 6] = [
     ("p521", &["ec", "-pkeyopt", "ec_paramgen_curve:P-521"]),
 ];
 
-const FORMATS: [&str; 2] = ["jws", "cose"];
+pub(crate) const FORMATS: [&str; 2] = ["jws", "cose"];
 const SCOPE: &str = "local/hello";
 
 /// Makes the six keys, lists them for both programs and trusts them by a strict policy.
-fn with_keys(user: &User, openssl: &Path) {
+pub(crate) fn with_keys(user: &User, openssl: &Path) {
     let folder = user.path("keys");
     std::fs::create_dir(&folder).unwrap();
     let mut stores = Vec::new();
@@ -58,141 +60,120 @@ fn with_keys(user: &User, openssl: &Path) {
     user.succeed(&init);
 }
 
-/// Runs the peer with this user's configuration.
-fn peer(user: &User, program: &Path, arguments: &[&str]) -> Ran {
-    let mut command = user.program(program);
-    command
-        .env("NOTATION_CONFIG", user.config())
-        .args(arguments);
-    Ran::of(command.output().unwrap())
+/// Returns notation's programs, and a user with all keys; none where something is missing.
+fn with_programs() -> Option<(User, Vec<PathBuf>)> {
+    let openssl = tool("openssl")?;
+    let user = User::new();
+    with_keys(&user, &openssl);
+    Some((user, programs()))
 }
 
-fn tools() -> Option<(PathBuf, PathBuf)> {
-    Some((tool("notation-peer")?, tool("openssl")?))
+fn named(program: &Path) -> &str {
+    program.file_name().unwrap().to_str().unwrap()
+}
+
+const VERIFY: [&str; 4] = ["verify", "--oci-layout", "--scope", SCOPE];
+const METADATA: [&str; 2] = ["-m", "a=<&\u{e9}>"];
+
+/// Returns the arguments that make a signature with everything that one may hold.
+fn signing<'a>(key: &'a str, format: &'a str) -> Vec<&'a str> {
+    let arguments = ["sign", "--oci-layout", "-k", key, "-e", "24h"];
+    let format = ["--signature-format", format];
+    [&arguments[..], &format, &METADATA].concat()
 }
 
 #[test]
 fn notation_accepts_what_we_sign() {
-    let Some((program, openssl)) = tools() else {
+    let Some((user, programs)) = with_programs() else {
         return;
     };
-    let user = User::new();
-    with_keys(&user, &openssl);
     let mut accepted = 0;
     for (key, _) in KEYS {
         for format in FORMATS {
             let name = format!("ours-{key}-{format}");
             let image = layouts::single(&user.path(&name));
             let reference = format!("{name}@{}", image.digest);
-            user.succeed(&[
-                "sign",
-                "-k",
-                key,
-                "--signature-format",
-                format,
-                "-e",
-                "24h",
-                "-m",
-                "a=<&\u{e9}>",
-                &reference,
-            ]);
-            let arguments = [
-                "verify",
-                "--oci-layout",
-                "--scope",
-                SCOPE,
-                "-m",
-                "a=<&\u{e9}>",
-                &reference,
-            ];
-            let ran = peer(&user, &program, &arguments);
-            assert_eq!(ran.code, 0, "{name}: {ran:?}");
-            assert!(
-                ran.stdout.starts_with(&format!(
-                    "Successfully verified signature for {reference}\n"
-                )),
-                "{ran:?}"
-            );
-            accepted += 1;
+            user.succeed(&[&signing(key, format)[..], &[&reference]].concat());
+            let listed = user.run(&["list", "--json", &reference]).json();
+            let signature = listed["images"][0]["signatures"][0].as_str().unwrap();
+            for program in &programs {
+                let arguments = [&VERIFY[..], &METADATA, &[&reference]].concat();
+                let ran = user.notation(program, &arguments);
+                assert_eq!(ran.code, 0, "{program:?} {name}: {ran:?}");
+                let said = format!(
+                    "Successfully verified signature for {reference}\n\nThe artifact was signed with the following user metadata.\n"
+                );
+                assert!(ran.stdout.starts_with(&said), "{program:?}: {ran:?}");
+                let listed = user.notation(program, &["list", "--oci-layout", &reference]);
+                assert!(listed.stdout.contains(signature), "{program:?}: {listed:?}");
+                assert_eq!(listed.stdout.matches("sha256:").count(), 2, "{listed:?}");
+                accepted += 1;
+            }
         }
     }
-    assert_eq!(accepted, 12);
+    assert_eq!(accepted, 12 * programs.len());
 }
 
 #[test]
 fn we_accept_what_notation_signs() {
-    let Some((program, openssl)) = tools() else {
+    let Some((user, programs)) = with_programs() else {
         return;
     };
-    let user = User::new();
-    with_keys(&user, &openssl);
     let mut accepted = 0;
-    for (key, _) in KEYS {
-        for format in FORMATS {
-            let name = format!("theirs-{key}-{format}");
-            let image = layouts::single(&user.path(&name));
-            let reference = format!("{name}@{}", image.digest);
-            let arguments = [
-                "sign",
-                "--oci-layout",
-                "-k",
-                key,
-                "--signature-format",
-                format,
-                "-e",
-                "24h",
-                "-m",
-                "a=<&\u{e9}>",
-                &reference,
-            ];
-            let ran = peer(&user, &program, &arguments);
-            assert_eq!(ran.code, 0, "{name}: {ran:?}");
-            let verified = user.run(&["verify", "--scope", SCOPE, "-m", "a=<&\u{e9}>", &reference]);
-            assert_eq!(verified.code, 0, "{name}: {verified:?}");
-            user.succeed(&["inspect", &reference]);
-            accepted += 1;
+    for program in &programs {
+        for (key, _) in KEYS {
+            for format in FORMATS {
+                let name = format!("{}-{key}-{format}", named(program));
+                let image = layouts::single(&user.path(&name));
+                let reference = format!("{name}@{}", image.digest);
+                let arguments = [&signing(key, format)[..], &[&reference]].concat();
+                let ran = user.notation(program, &arguments);
+                assert_eq!(ran.code, 0, "{name}: {ran:?}");
+                let arguments = [&VERIFY[..], &METADATA, &[&reference]].concat();
+                let verified = user.run(&arguments);
+                assert_eq!(verified.code, 0, "{name}: {verified:?}");
+                let shown = user.succeed(&["inspect", &reference]);
+                assert!(shown.contains("signingAgent: notation-go/1.3.2"), "{shown}");
+                accepted += 1;
+            }
         }
     }
-    assert_eq!(accepted, 12);
+    assert_eq!(accepted, 12 * programs.len());
 }
 
 #[test]
 fn notation_finds_signatures_of_platform_children() {
-    let Some((program, openssl)) = tools() else {
+    let Some((user, programs)) = with_programs() else {
         return;
     };
-    let user = User::new();
-    with_keys(&user, &openssl);
-    let image = layouts::buildx(&user.path("hello"));
-    user.succeed(&["sign", "-k", "p256", "--recursive", "hello:v1"]);
-    for digest in [&image.digest, &image.platforms[0], &image.platforms[1]] {
-        let reference = format!("hello@{digest}");
-        let ran = peer(
-            &user,
-            &program,
-            &["verify", "--oci-layout", "--scope", SCOPE, &reference],
+    for program in &programs {
+        let name = named(program);
+        let tagged = format!("{name}:v1");
+        let image = layouts::buildx(&user.path(name));
+        user.succeed(&["sign", "-k", "p256", "--recursive", &tagged]);
+        for digest in [&image.digest, &image.platforms[0], &image.platforms[1]] {
+            let reference = format!("{name}@{digest}");
+            let ran = user.notation(program, &[&VERIFY[..], &[&reference]].concat());
+            assert_eq!(ran.code, 0, "{program:?} {digest}: {ran:?}");
+        }
+        // What notation rewrites afterwards is still ours to verify.
+        let arguments = ["sign", "--oci-layout", "-k", "p384", &tagged];
+        let ran = user.notation(program, &arguments);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        user.succeed(&["verify", name]);
+        let listed = user.run(&["list", "--json", &tagged]).json();
+        assert_eq!(
+            listed["images"][0]["signatures"].as_array().unwrap().len(),
+            2
         );
-        assert_eq!(ran.code, 0, "{digest}: {ran:?}");
     }
-    // What notation rewrites afterwards is still ours to verify.
-    let arguments = ["sign", "--oci-layout", "-k", "p384", "hello:v1"];
-    let ran = peer(&user, &program, &arguments);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    user.succeed(&["verify", "hello"]);
-    let listed = user.run(&["list", "--json", "hello:v1"]).json();
-    assert_eq!(
-        listed["images"][0]["signatures"].as_array().unwrap().len(),
-        2
-    );
 }
 
 #[test]
 fn notation_and_we_agree_on_a_tampered_signature() {
-    let Some((program, openssl)) = tools() else {
+    let Some((user, programs)) = with_programs() else {
         return;
     };
-    let user = User::new();
-    with_keys(&user, &openssl);
     let hello = user.path("hello");
     let image = layouts::single(&hello);
     user.succeed(&["sign", "-k", "p256", "hello:v1"]);
@@ -209,9 +190,11 @@ fn notation_and_we_agree_on_a_tampered_signature() {
     let signature = entries["manifests"].as_array_mut().unwrap().pop().unwrap();
     own["manifests"].as_array_mut().unwrap().push(signature);
     std::fs::write(other.join("index.json"), own.to_string()).unwrap();
-    let arguments = ["verify", "--oci-layout", "--scope", SCOPE, "other:v1"];
-    assert_eq!(peer(&user, &program, &arguments).code, 1);
-    user.run(&["verify", "other:v1"]).error(10);
+    let arguments = [&VERIFY[..], &["other:v1"]].concat();
+    for program in &programs {
+        assert_eq!(user.notation(program, &arguments).code, 1, "{program:?}");
+    }
+    user.run(&arguments).error(10);
     assert_ne!(json!(image.digest), own["manifests"][0]["digest"]);
 }
 

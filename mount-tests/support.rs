@@ -2,6 +2,7 @@
 
 pub(crate) mod faults;
 pub(crate) mod layouts;
+pub(crate) mod notation;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

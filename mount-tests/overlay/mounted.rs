@@ -8,7 +8,8 @@ use signetfs::sys::mount::extended_attribute;
 use super::{Scene, State, signatures};
 use crate::registry::{Behaviour, Registry};
 use crate::support::layouts;
-use crate::support::{Mount, Ran, files_below, tool};
+use crate::support::notation::programs;
+use crate::support::{Mount, files_below};
 
 #[test]
 fn a_copy_of_a_signed_tar_mount_is_a_signed_layout() {
@@ -47,7 +48,7 @@ fn a_copy_of_a_signed_tar_mount_is_a_signed_layout() {
     assert!(
         fs::read(user.path("mounted.tar")).unwrap() == fs::read(user.path("direct.tar")).unwrap()
     );
-    // The copy stands alone: for us, packed and unpacked, and for the Notary Project's own library.
+    // The copy stands alone: for us, packed and unpacked, and for notation.
     fs::rename(scene.overlay(), user.path("away")).unwrap();
     user.succeed(&["verify", "--scope", "local/hello", "signed.tar"]);
     fs::create_dir(user.path("copy")).unwrap();
@@ -55,21 +56,12 @@ fn a_copy_of_a_signed_tar_mount_is_a_signed_layout() {
     command.args(["-C", "copy", "-xf", "signed.tar"]);
     assert!(command.status().unwrap().success());
     user.succeed(&["verify", "copy:v1"]);
-    let Some(peer) = tool("notation-peer") else {
-        return;
-    };
     let reference = format!("copy@{}", scene.image.digest);
-    let mut command = user.program(peer);
-    command.env("NOTATION_CONFIG", user.config());
-    command.args([
-        "verify",
-        "--oci-layout",
-        "--scope",
-        "local/hello",
-        &reference,
-    ]);
-    let ran = Ran::of(command.output().unwrap());
-    assert_eq!(ran.code, 0, "{ran:?}");
+    let verify = ["verify", "--oci-layout", "--scope", "local/hello"];
+    for program in programs() {
+        let ran = user.notation(&program, &[&verify[..], &[&reference]].concat());
+        assert_eq!(ran.code, 0, "{program:?}: {ran:?}");
+    }
 }
 
 #[test]

@@ -99,14 +99,6 @@ fn start_with(program: Program, more: &[&str]) -> Option<Served> {
     panic!("{program:?} does not listen: {log}");
 }
 
-pub(super) fn peer(user: &User, program: &Path, arguments: &[&str]) -> Ran {
-    let mut command = user.program(program);
-    command
-        .env("NOTATION_CONFIG", user.config())
-        .args(arguments);
-    Ran::of(command.output().unwrap())
-}
-
 /// Tells how a registry is entered. The user is `user`, the password `secret`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Door {
@@ -144,7 +136,7 @@ impl<'a> House<'a> {
             }
             (_, Door::Open) => start(program, "")?,
             (_, Door::Password) => {
-                let line = peer(user, &tool("htpasswd")?, &["-Bbn", "user", "secret"]);
+                let line = user.notation(&tool("htpasswd")?, &["-Bbn", "user", "secret"]);
                 std::fs::write(folder.join("htpasswd"), line.stdout).unwrap();
                 let htpasswd = path("htpasswd");
                 start(
@@ -195,11 +187,6 @@ impl<'a> House<'a> {
         }
     }
 
-    /// Returns whether it speaks plain HTTP.
-    pub(super) fn plain(&self) -> bool {
-        self.door != Door::Password
-    }
-
     /// Runs the program under test; `plain` is its flag for plain HTTP.
     pub(super) fn signetfs(&self, arguments: &[&str], plain: &'static str) -> Ran {
         let mut arguments = arguments.to_vec();
@@ -211,10 +198,7 @@ impl<'a> House<'a> {
 
     /// Runs a program of others; `plain` are its flags for plain HTTP.
     pub(super) fn peer(&self, program: &Path, arguments: &[&str], plain: &[&str]) -> Ran {
-        let mut command = self.user.program(program);
-        command
-            .env("NOTATION_CONFIG", self.user.config())
-            .args(arguments);
+        let mut command = self.user.notation_command(program, arguments);
         match self.door {
             Door::Password => command.env("SSL_CERT_FILE", &self.authority),
             _ => command.args(plain),

@@ -1,8 +1,9 @@
 //! Real registries, and the real verifier at the other end.
 
-use super::doors::{ALL, Door, House, Program, certificate, issue, peer, start};
+use super::doors::{ALL, Door, House, Program, certificate, issue, start};
 use super::{Signed, signed_buildx, sync};
 use crate::support::layouts;
+use crate::support::notation::programs;
 use crate::support::{User, tool};
 
 const PLAIN: &str = "--plain-http";
@@ -66,24 +67,20 @@ fn goes_there_and_back(program: Program, door: Door) {
 /// Checks that notation lists every signature there and verifies the image and its platforms.
 #[track_caller]
 fn found_by_notation(made: &Signed, house: &House<'_>, target: &str) {
-    let Some(notation) = tool("notation-peer") else {
-        return;
-    };
-    let run = |command: &str, reference: &str| {
-        let ran = match house.plain() {
-            true => house.peer(&notation, &[command, "--plain-http", reference], &[]),
-            false => house.peer(&notation, &[command, reference], &[]),
+    for notation in programs() {
+        let run = |command: &str, reference: &str| {
+            let ran = house.peer(&notation, &[command, reference], &[NOTATION_PLAIN]);
+            assert_eq!(ran.code, 0, "{notation:?}: {ran:?}");
+            ran
         };
-        assert_eq!(ran.code, 0, "{ran:?}");
-        ran
-    };
-    let listed = run("list", &format!("{target}:v1"));
-    for signature in &made.signatures {
-        assert!(listed.stdout.contains(signature.as_str()), "{listed:?}");
-    }
-    run("verify", &format!("{target}:v1"));
-    for platform in &made.image.platforms {
-        run("verify", &format!("{target}@{platform}"));
+        let listed = run("list", &format!("{target}:v1"));
+        for signature in &made.signatures {
+            assert!(listed.stdout.contains(signature.as_str()), "{listed:?}");
+        }
+        run("verify", &format!("{target}:v1"));
+        for platform in &made.image.platforms {
+            run("verify", &format!("{target}@{platform}"));
+        }
     }
 }
 
@@ -128,57 +125,54 @@ fn pulled_by_us(made: &Signed, house: &House<'_>, reference: &str) {
     assert_eq!(ran.code, 0, "{ran:?}");
     let again = ["verify", "--scope", "local/hello", "./pulled:v1"];
     made.user.succeed(&again);
-    let Some(notation) = tool("notation-peer") else {
-        return;
-    };
     let verify = ["verify", "--oci-layout", "--scope", "local/hello"];
     let names = [
         "pulled:v1".to_owned(),
         format!("pulled@{}", made.image.platforms[0]),
     ];
-    for name in names {
-        let arguments = [verify.as_slice(), &[&name]].concat();
-        let verified = peer(&made.user, &notation, &arguments);
-        assert_eq!(verified.code, 0, "{name}: {verified:?}");
+    for notation in programs() {
+        for name in &names {
+            let arguments = [verify.as_slice(), &[name]].concat();
+            let verified = made.user.notation(&notation, &arguments);
+            assert_eq!(verified.code, 0, "{notation:?} {name}: {verified:?}");
+        }
     }
 }
 
-/// Checks that we verify what oras pushed and notation signed, and that ours joins theirs.
+/// Checks that we verify and pull what oras pushed and notation signed, and that ours joins theirs.
 #[track_caller]
 fn signed_and_pushed_by_peers(made: &Signed, house: &House<'_>) {
-    let (Some(notation), Some(oras)) = (tool("notation-peer"), tool("oras")) else {
-        return;
-    };
-    let target = house.at("theirs/hello");
-    let reference = format!("{target}:v1");
-    let push = ["cp", "-r", "--from-oci-layout", "hello:v1", &reference];
-    let copied = house.peer(&oras, &push, &["--to-plain-http"]);
-    assert_eq!(copied.code, 0, "{copied:?}");
-    let plain: &[&str] = if house.plain() {
-        &["--plain-http"]
-    } else {
-        &[]
-    };
-    let by_digest = format!("{target}@{}", made.image.digest);
-    let sign = [&["sign"], plain, &[by_digest.as_str()]].concat();
-    let signed = house.peer(&notation, &sign, &[]);
-    assert_eq!(signed.code, 0, "{signed:?}");
-    let verified = house.signetfs(&["verify", &reference], NOTATION_PLAIN);
-    assert_eq!(verified.code, 0, "{verified:?}");
-    let listed = house.signetfs(&["list", "--json", &reference], NOTATION_PLAIN);
-    let signatures = listed.json()["images"][0]["signatures"].clone();
-    let expected = made.signatures.len() + 1;
-    assert_eq!(signatures.as_array().unwrap().len(), expected, "{listed:?}");
-    // Ours beside theirs: nothing of theirs is lost.
-    let pushed = house.signetfs(&["sync", "hello:v1", &reference], PLAIN);
-    assert_eq!(pushed.code, 0, "{pushed:?}");
-    let list = [&["list"], plain, &[reference.as_str()]].concat();
-    let listed = house.peer(&notation, &list, &[]);
-    assert_eq!(
-        listed.stdout.matches("sha256:").count(),
-        expected + 1,
-        "{listed:?}"
-    );
+    let Some(oras) = tool("oras") else { return };
+    for (number, notation) in programs().iter().enumerate() {
+        let target = house.at(&format!("theirs/hello{number}"));
+        let reference = format!("{target}:v1");
+        let push = ["cp", "-r", "--from-oci-layout", "hello:v1", &reference];
+        let copied = house.peer(&oras, &push, &["--to-plain-http"]);
+        assert_eq!(copied.code, 0, "{copied:?}");
+        let by_digest = format!("{target}@{}", made.image.digest);
+        let signed = house.peer(notation, &["sign", &by_digest], &[NOTATION_PLAIN]);
+        assert_eq!(signed.code, 0, "{notation:?}: {signed:?}");
+        let verified = house.signetfs(&["verify", &reference], NOTATION_PLAIN);
+        assert_eq!(verified.code, 0, "{verified:?}");
+        let listed = house.signetfs(&["list", "--json", &reference], NOTATION_PLAIN);
+        let signatures = listed.json()["images"][0]["signatures"].clone();
+        let expected = made.signatures.len() + 1;
+        assert_eq!(signatures.as_array().unwrap().len(), expected, "{listed:?}");
+        let place = format!("./theirs{number}:v1");
+        let pulled = house.signetfs(&["sync", &reference, &place], PLAIN);
+        assert_eq!(pulled.code, 0, "{notation:?}: {pulled:?}");
+        let listed = made.user.run(&["list", "--json", &place]).json();
+        assert_eq!(listed["images"][0]["signatures"], signatures);
+        // Ours beside theirs: nothing of theirs is lost.
+        let pushed = house.signetfs(&["sync", "hello:v1", &reference], PLAIN);
+        assert_eq!(pushed.code, 0, "{pushed:?}");
+        let listed = house.peer(notation, &["list", &reference], &[NOTATION_PLAIN]);
+        assert_eq!(
+            listed.stdout.matches("sha256:").count(),
+            expected + 1,
+            "{notation:?}: {listed:?}"
+        );
+    }
 }
 
 #[test]
@@ -237,7 +231,7 @@ fn speaks_tls_and_logs_in() {
         let (Some(()), Some(htpasswd)) = (certificate(&folder), tool("htpasswd")) else {
             return;
         };
-        let line = peer(&made.user, &htpasswd, &["-Bbn", "user", "secret"]);
+        let line = made.user.notation(&htpasswd, &["-Bbn", "user", "secret"]);
         std::fs::write(folder.join("htpasswd"), line.stdout).unwrap();
         let path = |name: &str| folder.join(name).display().to_string();
         let more = format!(

@@ -4,11 +4,12 @@ use serde_json::json;
 use signetfs::oci::Digest;
 use signetfs::oci::media_type::IMAGE_MANIFEST;
 
-use super::doors::{ALL, peer, start};
+use super::doors::{ALL, start};
 use super::{Signed, signed, signed_buildx, signed_with, sync};
 use crate::registry::{Behaviour, Fault, Registry, What};
 use crate::support::layouts::{self, blob_path, index};
-use crate::support::{User, files_below, tool};
+use crate::support::notation::programs;
+use crate::support::{User, files_below};
 
 /// Checks that a pulled layout holds the image and all its signatures.
 #[track_caller]
@@ -54,9 +55,7 @@ fn brings_back_exactly_what_was_pushed() {
 
 #[test]
 fn the_verifier_of_notation_accepts_a_pulled_layout() {
-    let Some(notation) = tool("notation-peer") else {
-        return;
-    };
+    let notations = programs();
     for program in ALL {
         let Some(served) = start(program, "") else {
             continue;
@@ -67,18 +66,12 @@ fn the_verifier_of_notation_accepts_a_pulled_layout() {
         assert_eq!(sync(&made.user, &place, "back", &[]).code, 0);
         for digest in made.image.platforms.iter().chain([&made.image.digest]) {
             let reference = format!("back@{digest}");
-            let ran = peer(
-                &made.user,
-                &notation,
-                &[
-                    "verify",
-                    "--oci-layout",
-                    "--scope",
-                    "local/hello",
-                    &reference,
-                ],
-            );
-            assert_eq!(ran.code, 0, "{program:?} {digest}: {ran:?}");
+            let verify = ["verify", "--oci-layout", "--scope", "local/hello"];
+            for notation in &notations {
+                let arguments = [&verify[..], &[&reference]].concat();
+                let ran = made.user.notation(notation, &arguments);
+                assert_eq!(ran.code, 0, "{program:?} {notation:?} {digest}: {ran:?}");
+            }
         }
     }
 }
