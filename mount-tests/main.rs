@@ -19,6 +19,7 @@ mod life;
 mod mount;
 mod mutation;
 mod no_wrong_verified;
+mod notation;
 mod overlay;
 mod registry;
 mod signing;
