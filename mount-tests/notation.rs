@@ -4,6 +4,7 @@ mod configuration;
 mod mounted;
 mod outputs;
 mod situations;
+mod vectors;
 
 use std::path::PathBuf;
 
