@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         }
         Entered::Serving(ready) => ready,
     };
-    crate::sys::process::share_memory_between_threads();
+    crate::sys::process::tune_allocator();
     ready.bind(Bond::Ends).map_err(|error| failure(&error))?;
     let parts = parts(arguments, checked, global)?;
     ready.bind(Bond::GoesOn).map_err(|error| failure(&error))?;

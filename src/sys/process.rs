@@ -23,13 +23,27 @@ pub fn effective_gid() -> u32 {
 /// Parts that the allocator divides memory into at most.
 const ARENAS: libc::c_int = 2;
 
-/// Keeps the allocator from giving every thread a part of its own: what one thread frees, another may then use.
+#[cfg(target_env = "gnu")]
+/// Bytes from which on memory is the kernel's own to give and to take back. Above what one read answers (1 MiB), so that no read
+/// asks the kernel for its buffer; below every table of a large layout.
+const LARGE_BYTES: libc::c_int = 2 << 20;
+
+/// Tunes the allocator for a process that holds many small things for long, and large tables for a moment.
 ///
-/// Called before there are other threads. Nothing depends on it.
-pub fn share_memory_between_threads() {
+/// Threads share its parts: what one frees, another may then use. A large table goes back to the kernel when it is dropped, and
+/// grows without a copy; glibc would raise the bound to the largest table dropped so far, and then tables leave holes in the heap
+/// that stay. Called before there are other threads. Nothing depends on it.
+pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it takes two numbers.
-    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
+    for (option, value) in [
+        (libc::M_ARENA_MAX, ARENAS),
+        (libc::M_MMAP_THRESHOLD, LARGE_BYTES),
+        // The end of the heap is kept for the next read.
+        (libc::M_TRIM_THRESHOLD, 2 * LARGE_BYTES),
+    ] {
+        // SAFETY: it takes two numbers.
+        let _ = unsafe { libc::mallopt(option, value) };
+    }
 }
 
 /// Ignores SIGIO, which announces that a lease is being broken and would end the process.
