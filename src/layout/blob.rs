@@ -1,6 +1,7 @@
 //! A blob is always a range of a descriptor, or bytes.
 
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ pub struct Identity {
     /// The device.
     pub device: u64,
     /// The unique mount id (STATX_MNT_ID_UNIQUE), where the kernel has one.
-    pub mount: Option<u64>,
+    pub mount: Option<NonZero<u64>>,
     /// The inode.
     pub inode: u64,
     /// The size of the file in bytes.
@@ -74,7 +75,7 @@ impl Identity {
     pub fn numbers(&self) -> [u64; 8] {
         [
             self.device,
-            self.mount.unwrap_or_default(),
+            self.mount.map_or(0, NonZero::get),
             self.inode,
             self.size,
             self.modified.seconds.cast_unsigned(),

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
@@ -37,7 +38,7 @@ pub struct Stat {
     /// The device it is on.
     pub device: u64,
     /// The mount id that is never used twice, where the kernel has one (Linux 6.8).
-    pub unique_mount: Option<u64>,
+    pub unique_mount: Option<NonZero<u64>>,
     /// The inode.
     pub inode: u64,
     /// Permission bits.
@@ -116,7 +117,8 @@ fn statx(at: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<Stat
         },
         device: libc::makedev(buffer.stx_dev_major, buffer.stx_dev_minor),
         unique_mount: (buffer.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0)
-            .then_some(buffer.stx_mnt_id),
+            .then_some(buffer.stx_mnt_id)
+            .and_then(NonZero::new),
         inode: buffer.stx_ino,
         mode: mode & 0o7777,
         uid: buffer.stx_uid,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::chain::Chain;
 use super::table::{Entry, Key};
 use super::{CHUNK_BYTES, Lease};
-use crate::layout::Identity;
 use crate::oci::{Algorithm, Digest};
 
 /// Bytes of what a record is found by: the algorithm and ten numbers.
@@ -100,20 +99,6 @@ pub(super) fn write(key: &Key, entry: &Entry, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&key_bytes(key));
     bytes.extend_from_slice(entry.digest.bytes());
     bytes.extend_from_slice(&entry.chunks);
-}
-
-/// Returns records without those about a file in this state.
-pub(super) fn without(mut records: &[u8], identity: &Identity) -> Vec<u8> {
-    let state = identity.numbers().map(u64::to_le_bytes);
-    let mut kept = Vec::new();
-    while let Some((record, later)) = length(records).and_then(|at| records.split_at_checked(at)) {
-        let is_about = |key: &[u8]| key.starts_with(state.as_flattened());
-        if !record.get(1..).is_some_and(is_about) {
-            kept.extend_from_slice(record);
-        }
-        records = later;
-    }
-    kept
 }
 
 /// Returns the bytes of the record that some bytes begin with; nothing where they do not hold it whole.
