@@ -8,6 +8,7 @@ mod archive;
 mod header;
 mod index;
 mod listing;
+mod members;
 mod pax;
 mod problem;
 mod scan;
@@ -171,17 +172,14 @@ impl Source for Tar {
         let unchanged = self.identity(&archive) == Some(archive.outer) && archive.settled;
         Ok(IndexBytes {
             bytes: bytes.into(),
-            facts: archive.facts(placed),
+            facts: archive.facts(&placed),
             stamp: stamp(&archive.outer),
             settled: unchanged && archive.outer.changed.is_settled(now),
         })
     }
 
     fn blob(&self, digest: &Digest) -> Result<Option<Blob>, SourceError> {
-        match super::directory::blob_path(digest) {
-            Some(path) => self.held().blob(&path),
-            None => Ok(None),
-        }
+        self.held().stored(digest)
     }
 
     fn listing(&self) -> Result<Listing, SourceError> {

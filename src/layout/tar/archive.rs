@@ -1,16 +1,18 @@
 //! An archive as it was indexed: an open file, the state it was in, and what its members make up.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::index::{BELOW_ADVICE, Index, Node, Placed};
+use super::members::SHA256_FOLDER;
 use super::scan::{ScanError, scan};
 use crate::files::{self, OpenFile};
 use crate::layout::compressed::{self, Form, Input};
+use crate::layout::directory::blob_path;
 use crate::layout::{Blob, FileFacts, Identity, SourceError, Timestamp};
-use crate::oci::Progress;
+use crate::oci::{Digest, Progress};
 
 /// After this long the times of a file just written prove a later state unchanged.
 const SETTLING: Duration = Duration::from_millis(110);
@@ -104,18 +106,42 @@ impl Archive {
         })
     }
 
+    /// Returns the blob that is stored under a digest, or `None` where nothing is.
+    pub(super) fn stored(&self, digest: &Digest) -> Result<Option<Blob>, SourceError> {
+        // Each of a hundred thousand is asked for a few times: a path of it is made only where it has to be.
+        if let Digest::Sha256(name) = digest
+            && let Some(placed) = self.index.members.file(SHA256_FOLDER, *name)
+        {
+            return self.blob_of(&placed.node, || blob_path(digest));
+        }
+        match blob_path(digest) {
+            Some(path) => self.blob(&path),
+            None => Ok(None),
+        }
+    }
+
     /// Returns the file at a path below the root, or `None` where nothing has it.
     pub(super) fn blob(&self, path: &Path) -> Result<Option<Blob>, SourceError> {
-        match self.index.node(path).map(|placed| &placed.node) {
+        match self.index.node(path) {
             None => Ok(None),
-            Some(Node::File { offset, size }) => Ok(Some(Blob::File {
+            Some(placed) => self.blob_of(&placed.node, || Some(path.to_owned())),
+        }
+    }
+
+    fn blob_of(
+        &self,
+        node: &Node,
+        path: impl Fn() -> Option<PathBuf>,
+    ) -> Result<Option<Blob>, SourceError> {
+        match node {
+            Node::File { offset, size } => Ok(Some(Blob::File {
                 file: self.file.clone(),
                 offset: *offset,
                 size: *size,
                 identity: self.identity,
             })),
-            Some(Node::Folder | Node::Link(_) | Node::Special) => Err(SourceError::NotRegular {
-                path: path.to_owned(),
+            Node::Folder | Node::Link(_) | Node::Special => Err(SourceError::NotRegular {
+                path: path().unwrap_or_default(),
             }),
         }
     }

@@ -1,11 +1,11 @@
 //! What the members of an archive make up: one layout, or nothing.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::members::{Members, joined};
 use super::problem::{PLAIN, Problem, RELATIVE, REWRITE, TWICE, shown};
 use super::scan::{Content, Member};
 use crate::files::{self, OpenFile};
@@ -34,18 +34,18 @@ pub(super) struct Placed {
 /// Is a path below the layout's root, its components joined by single slashes; the root's is empty.
 pub(super) type Key = Box<[u8]>;
 
-/// Holds the nodes by path.
+/// Holds the members by path.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    pub(super) nodes: BTreeMap<Key, Placed>,
+    pub(super) members: Members,
     /// Bytes of members that were compared because their names are there twice.
     compared: u64,
 }
 
 impl Index {
     /// Returns what has a path.
-    pub(super) fn node(&self, path: &Path) -> Option<&Placed> {
-        self.nodes.get(path.as_os_str().as_bytes())
+    pub(super) fn node(&self, path: &Path) -> Option<Placed> {
+        self.members.get(path.as_os_str().as_bytes())
     }
 
     /// Adds a member.
@@ -77,6 +77,7 @@ impl Index {
     /// Says which member lies below one that is no folder.
     pub(super) fn finish(&mut self) -> Result<(), String> {
         self.strip_folder();
+        self.members.shrink();
         self.refuse_children_of_files()
     }
 
@@ -87,9 +88,9 @@ impl Index {
             Content::SymLink(target) => Node::Link(target.into()),
             Content::Special => Node::Special,
             Content::HardLink(target) => {
-                let earlier = normal(&target).and_then(|target| self.nodes.get(&target));
-                match earlier.map(|placed| &placed.node) {
-                    Some(node @ Node::File { .. }) => node.clone(),
+                let earlier = normal(&target).and_then(|target| self.members.get(&target));
+                match earlier.map(|placed| placed.node) {
+                    Some(node @ Node::File { .. }) => node,
                     Some(_) | None => {
                         let target = shown(&target);
                         return Err(Problem::new(
@@ -104,7 +105,7 @@ impl Index {
 
     /// Adds a node; a second one at the same path must be the same.
     fn place(&mut self, file: &OpenFile, key: Key, placed: Placed) -> Result<(), Problem> {
-        if let Some(earlier) = self.nodes.get(&key) {
+        if let Some(earlier) = self.members.get(&key) {
             if let (Node::File { offset, size }, Node::File { offset: other, .. }) =
                 (&earlier.node, &placed.node)
                 && offset != other
@@ -135,12 +136,12 @@ impl Index {
                 ));
             }
         }
-        self.nodes.insert(key, placed);
+        self.members.insert(key, placed);
         Ok(())
     }
 
     fn is_file(&self, key: &[u8]) -> bool {
-        let node = self.nodes.get(key).map(|placed| &placed.node);
+        let node = self.members.get(key).map(|placed| placed.node);
         matches!(node, Some(Node::File { .. }))
     }
 
@@ -148,8 +149,9 @@ impl Index {
         if self.is_file(b"index.json") {
             return;
         }
-        let first = |key: &Key| key.split(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
-        let mut roots = self.nodes.keys().filter(|key| !key.is_empty()).map(first);
+        let first = |key: &[u8]| key.split(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
+        let keys = self.keys();
+        let mut roots = keys.filter(|key| !key.is_empty()).map(|key| first(&key));
         let Some(Some(root)) = roots.next() else {
             return;
         };
@@ -157,39 +159,69 @@ impl Index {
         if roots.any(is_other) || !self.is_file(&[&root[..], b"/index.json"].concat()) {
             return;
         }
-        let nodes = std::mem::take(&mut self.nodes);
-        self.nodes = nodes
-            .into_iter()
-            .filter_map(|(key, placed)| {
-                let below = key.strip_prefix(&root[..])?;
-                Some((below.strip_prefix(b"/").unwrap_or(below).into(), placed))
-            })
-            .collect();
+        drop(roots);
+        let mut members = Members::default();
+        for (key, placed) in self.all() {
+            if let Some(below) = key.strip_prefix(&root[..]) {
+                let below = below.strip_prefix(b"/").unwrap_or(below);
+                members.insert(below.into(), placed);
+            }
+        }
+        self.members = members;
+    }
+
+    /// Returns the paths of all members.
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.all().map(|(key, _)| key)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Key, Placed)> {
+        let others = self.members.others();
+        let others = others.map(|(key, placed)| (key.clone(), placed.clone()));
+        let files = self.members.files();
+        others.chain(files.map(|(folder, name, placed)| (joined(folder, name), placed)))
     }
 
     /// What lies below a symlink or file would be written elsewhere, or not at all, by a tool that unpacks.
     fn refuse_children_of_files(&self) -> Result<(), String> {
         let mut looked_at: &[u8] = b"";
-        for (key, placed) in &self.nodes {
-            let Some(mut parent) = parent(key).filter(|parent| *parent != looked_at) else {
+        for (key, placed) in self.members.others() {
+            let Some(folder) = parent(key).filter(|folder| *folder != looked_at) else {
                 continue;
             };
-            looked_at = parent;
-            loop {
-                match self.nodes.get(parent).map(|above| &above.node) {
-                    None | Some(Node::Folder) => {}
-                    Some(_) => {
-                        let (name, at) = (shown(key), placed.at);
-                        return Err(format!(
-                            "entry {name:?} at byte {at}: it lies below an entry that is no folder"
-                        ));
-                    }
-                }
-                match self::parent(parent) {
-                    Some(above) => parent = above,
-                    None => break,
+            looked_at = folder;
+            self.refuse_below_files(folder, || (key.clone(), placed.at))?;
+        }
+        looked_at = b"";
+        for (folder, name, placed) in self.members.files() {
+            if folder == looked_at {
+                continue;
+            }
+            looked_at = folder;
+            self.refuse_below_files(folder, || (joined(folder, name), placed.at))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that a folder and all above it are folders, for the member in it that is returned by `what`, with its place.
+    fn refuse_below_files(
+        &self,
+        folder: &[u8],
+        what: impl Fn() -> (Key, u64),
+    ) -> Result<(), String> {
+        let mut above = Some(folder);
+        while let Some(folder) = above {
+            match self.members.get(folder).map(|above| above.node) {
+                None | Some(Node::Folder) => {}
+                Some(_) => {
+                    let (key, at) = what();
+                    let name = shown(&key);
+                    return Err(format!(
+                        "entry {name:?} at byte {at}: it lies below an entry that is no folder"
+                    ));
                 }
             }
+            above = parent(folder);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Archive;
 use super::index::{Node, Placed, parent, path, target};
+use super::members::{SHA256_FOLDER, joined};
 use crate::layout::names::{is_algorithm, is_writers};
 use crate::layout::{Extra, ExtraKind, Listing, StoredBlob};
 use crate::oci::{Algorithm, Digest};
@@ -20,28 +21,33 @@ const IMPLIED: Placed = Placed {
 
 /// Lists an archive.
 pub(super) fn list(archive: &Archive) -> Listing {
-    let nodes = &archive.index.nodes;
+    let members = &archive.index.members;
     let mut listing = Listing {
         root: archive
             .index
             .node(Path::new(""))
-            .map(|placed| archive.facts(placed)),
+            .map(|placed| archive.facts(&placed)),
         ..Listing::default()
     };
-    let mut folders: BTreeSet<&[u8]> = BTreeSet::new();
-    let mut looked_at = None;
-    for (key, placed) in nodes {
-        let mut above = parent(key);
-        if above != looked_at {
-            looked_at = above;
-            while let Some(folder) = above.filter(|folder| folders.insert(folder)) {
-                above = parent(folder);
-            }
-        }
+    let mut folders = Folders::default();
+    for (key, placed) in members.others() {
+        folders.note(parent(key));
         add(archive, path(key), placed, &mut listing);
     }
-    for folder in folders {
-        if !nodes.contains_key(folder) {
+    let room = members.files().count();
+    Arc::make_mut(&mut listing.blobs).reserve_exact(room);
+    for (folder, name, placed) in members.files() {
+        folders.note(Some(folder).filter(|folder| !folder.is_empty()));
+        match folder {
+            SHA256_FOLDER => Arc::make_mut(&mut listing.blobs).push(StoredBlob {
+                digest: Digest::Sha256(name),
+                facts: archive.facts(&placed),
+            }),
+            _ => add(archive, path(&joined(folder, name)), &placed, &mut listing),
+        }
+    }
+    for folder in folders.all {
+        if members.get(folder).is_none() {
             add(archive, path(folder), &IMPLIED, &mut listing);
         }
     }
@@ -54,6 +60,26 @@ pub(super) fn list(archive: &Archive) -> Listing {
         .sort_by(|one, other| one.path.cmp(&other.path));
     listing.leftovers.sort();
     listing
+}
+
+/// Holds the folders that members are in, and those above them.
+#[derive(Default)]
+struct Folders<'a> {
+    all: BTreeSet<&'a [u8]>,
+    looked_at: Option<&'a [u8]>,
+}
+
+impl<'a> Folders<'a> {
+    fn note(&mut self, folder: Option<&'a [u8]>) {
+        if folder == self.looked_at {
+            return;
+        }
+        self.looked_at = folder;
+        let mut above = folder;
+        while let Some(folder) = above.filter(|folder| self.all.insert(folder)) {
+            above = parent(folder);
+        }
+    }
 }
 
 /// Tells what the place of a path means.
