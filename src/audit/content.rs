@@ -7,7 +7,7 @@ use super::cores::on_all_cores_with;
 use super::court::Court;
 use super::reading::causes;
 use super::{Asked, Content, Seen, Survey};
-use crate::layout::{Blob, HashError, Hashes, Known, Look};
+use crate::layout::{Blob, HashError, Hashes, Identity, Known, Look};
 use crate::oci::graph::Node;
 use crate::oci::{Closure, Descriptor, Digest, DocumentError, Progress};
 use crate::report::{Problem, Verdict};
@@ -86,17 +86,21 @@ fn look_up_all<'a>(
         known.ok_or_else(|| Box::new(pending()))
     };
     let found = on_all_cores_with(&wanted, Look::default, &look_at);
-    let mut states = Vec::with_capacity(wanted.len());
-    for (descriptor, known) in wanted.into_iter().zip(found) {
-        match known {
-            Ok(Known { state: Some(state) }) => states.push((descriptor.clone(), state)),
-            Ok(Known { state: None }) => {}
-            Err(flaw) => {
-                blobs.insert((&descriptor.digest, descriptor.size), Some(flaw));
-            }
+    let mut judged = wanted.iter();
+    let state_of = |known: Result<Known, Box<Flaw>>| match (known, judged.next()) {
+        (Ok(known), _) => known.state,
+        (Err(flaw), descriptor) => {
+            let key = descriptor.map(|descriptor| (&descriptor.digest, descriptor.size));
+            blobs.extend(key.map(|key| (key, Some(flaw))));
+            None
         }
+    };
+    // The states stand where the results stood.
+    let states: Vec<Option<Identity>> = found.into_iter().map(state_of).collect();
+    match asked.source.tells_states() {
+        true => Seen::of(wanted.into_iter().cloned().collect(), states),
+        false => Seen::default(),
     }
-    Seen::of(states)
 }
 
 fn judge_batch<'a>(

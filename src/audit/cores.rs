@@ -1,7 +1,7 @@
 //! One piece of work for many items, on all cores.
 
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Images per thread below which no thread is started.
@@ -57,35 +57,51 @@ pub(crate) fn on_all_cores_with<T: Sync, R: Send, S>(
         return items.iter().map(|item| work(&mut state, item)).collect();
     }
     let block = items.len().div_ceil(threads).clamp(1, BLOCK);
-    let blocks: Vec<&[T]> = items.chunks(block).collect();
-    let next = AtomicUsize::new(0);
+    // Each result is written where it stays: a hundred thousand of them are never held twice.
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    let blocks = items.chunks(block).zip(results.chunks_mut(block));
+    let blocks = Mutex::new(blocks);
+    let take = || blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
     let run = || {
         let mut state = start();
-        let mut done = Vec::new();
-        loop {
-            let position = next.fetch_add(1, Ordering::Relaxed);
-            match blocks.get(position) {
-                Some(block) => {
-                    let results = block.iter().map(|item| work(&mut state, item));
-                    done.push((position, results.collect::<Vec<R>>()));
-                }
-                None => return done,
+        while let Some((items, places)) = take() {
+            for (item, place) in items.iter().zip(places) {
+                *place = Some(work(&mut state, item));
             }
         }
     };
-    let mut results = thread::scope(|scope| {
+    thread::scope(|scope| {
         let helpers = (1..threads).map(|_| scope.spawn(run)).collect::<Vec<_>>();
-        let mut results = run();
+        run();
         for helper in helpers {
-            match helper.join() {
-                Ok(done) => results.extend(done),
-                Err(payload) => std::panic::resume_unwind(payload),
+            if let Err(payload) = helper.join() {
+                std::panic::resume_unwind(payload);
             }
         }
-        results
     });
-    results.sort_by_key(|(position, _)| *position);
-    let mut all = Vec::with_capacity(items.len());
-    all.extend(results.into_iter().flat_map(|(_, results)| results));
-    all
+    let results = results.into_iter();
+    let results = results.map(|result| result.expect("whoever took its block did all of it"));
+    results.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_stand_in_the_order_of_the_items() {
+        for count in [0, 1, 63, 64, 65, 1000, 5003] {
+            let items: Vec<usize> = (0..count).collect();
+            let results = on_all_cores(&items, &|item| (*item, item.to_string()));
+            let wanted: Vec<_> = (0..count).map(|item| (item, item.to_string())).collect();
+            assert_eq!(results, wanted);
+        }
+    }
+
+    #[test]
+    fn a_panic_on_any_core_is_passed_on() {
+        let items: Vec<usize> = (0..5000).collect();
+        let run = || on_all_cores(&items, &|item| assert!(*item != 4321));
+        assert!(std::panic::catch_unwind(run).is_err());
+    }
 }

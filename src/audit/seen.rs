@@ -5,27 +5,31 @@ use crate::oci::{Descriptor, Digest};
 
 /// Holds the states of files that were seen under a lease, while their blobs were judged by remembered hashes.
 ///
-/// A blob that was hashed now, or where no lease was to be had, is not in it.
+/// A blob that was hashed now, or where no lease was to be had, has none.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Sorted by digest.
-    states: Vec<(Descriptor, Identity)>,
+    /// The blobs, sorted by digest.
+    blobs: Vec<Descriptor>,
+    /// The state of each one's file.
+    states: Vec<Option<Identity>>,
 }
 
 impl Seen {
-    /// Takes what was seen of blobs that are sorted by digest.
-    pub(super) fn of(states: Vec<(Descriptor, Identity)>) -> Self {
-        Self { states }
+    /// Takes what was seen of blobs that are sorted by digest, in their order.
+    pub(super) fn of(blobs: Vec<Descriptor>, states: Vec<Option<Identity>>) -> Self {
+        Self { blobs, states }
     }
 
     /// Returns the state in which the file of a blob with this digest and size was.
     #[must_use]
     pub fn state(&self, descriptor: &Descriptor) -> Option<&Identity> {
         let place = |digest: &Digest| {
-            let states = &self.states;
-            states.binary_search_by(|(seen, _)| seen.digest.cmp(digest))
+            let blobs = &self.blobs;
+            blobs.binary_search_by(|seen| seen.digest.cmp(digest))
         };
-        let (seen, state) = self.states.get(place(&descriptor.digest).ok()?)?;
-        (seen.size == descriptor.size).then_some(state)
+        let place = place(&descriptor.digest).ok()?;
+        let seen = self.blobs.get(place)?;
+        let state = self.states.get(place)?.as_ref();
+        state.filter(|_| seen.size == descriptor.size)
     }
 }

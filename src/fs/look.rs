@@ -91,11 +91,12 @@ pub(super) fn closures(
         fs.look_after_judging(look, wanted)
     });
     let mut standing = Standing::Stands;
-    let mut looked = Vec::with_capacity(found.len());
-    for (file, found) in found {
-        looked.push(file);
+    let looked = found.into_iter().map(|(file, found)| {
         standing = standing.max(found);
-    }
+        file
+    });
+    // They stand where the results stood.
+    let looked: Vec<Looked> = looked.collect();
     (looked, standing)
 }
 

@@ -171,6 +171,10 @@ impl Source for Directory {
         (stat.kind == Kind::File).then(|| Identity::from(&stat))
     }
 
+    fn tells_states(&self) -> bool {
+        true
+    }
+
     fn listing(&self) -> Result<Listing, SourceError> {
         let root = self.root()?;
         let listing = listing::list(&root.folder)?;

@@ -271,6 +271,10 @@ pub trait Source: Send + Sync {
     fn state(&self, _digest: &Digest) -> Option<Identity> {
         None
     }
+    /// Returns whether [`Source::state`] ever says anything: what it would be compared with need not be held otherwise.
+    fn tells_states(&self) -> bool {
+        false
+    }
     /// Returns whether blobs come from elsewhere: then they are asked for one after another.
     fn is_remote(&self) -> bool {
         false
