@@ -145,6 +145,19 @@ impl Digest {
         }
     }
 
+    /// Writes what [`Digest::hex`] returns.
+    ///
+    /// # Errors
+    /// Returns what the writer returns.
+    pub fn write_hex_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        if self.algorithm().is_none() {
+            return out.write_str(&self.hex());
+        }
+        let mut text = [0; HEX_BYTES_MAX];
+        let hex = write_hex(self.bytes(), &mut text);
+        out.write_str(std::str::from_utf8(hex).unwrap_or_default())
+    }
+
     /// Returns the raw bytes (for `Other`, the whole text).
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -168,7 +181,11 @@ impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self, self.algorithm()) {
             (Self::Other(text), _) => formatter.write_str(text),
-            (_, Some(algorithm)) => write!(formatter, "{}:{}", algorithm.name(), self.hex()),
+            (_, Some(algorithm)) => {
+                formatter.write_str(algorithm.name())?;
+                formatter.write_str(":")?;
+                self.write_hex_to(formatter)
+            }
             (_, None) => Ok(()),
         }
     }

@@ -265,17 +265,22 @@ impl Images<'_, '_> {
         let mut links = Vec::with_capacity(count);
         let mut names = Vec::new();
         let mut bytes = 0_u64;
+        let mut path = folder.below("");
+        let folder_bytes = path.len();
         for (layer, position) in (0..count).zip(0..) {
-            let (Some(name), Some(target)) = (rack.name(layer), rack.target(layer)) else {
+            path.truncate(folder_bytes);
+            let (Some(target_bytes), Some(())) =
+                (rack.target_bytes(layer), rack.push_name(layer, &mut path))
+            else {
                 continue;
             };
             if self.take().is_none() {
                 break;
             }
-            names.extend_from_slice(name.as_bytes());
+            names.extend_from_slice(path.get(folder_bytes..).unwrap_or_default().as_bytes());
             names.push(b'/');
-            links.push((inode::of_path(folder.below(&name).as_bytes()), position));
-            bytes = bytes.saturating_add(u64::try_from(target.len()).unwrap_or(u64::MAX));
+            links.push((inode::of_path(path.as_bytes()), position));
+            bytes = bytes.saturating_add(target_bytes);
         }
         let own = &mut self.builder.tree.own;
         own.bytes = own.bytes.saturating_add(bytes);

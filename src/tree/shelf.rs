@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -76,10 +77,31 @@ impl Rack {
 
     /// Returns the name of the link to a layer: its position, and its hex digits.
     pub(super) fn name(&self, layer: usize) -> Option<String> {
+        let mut name = String::new();
+        self.push_name(layer, &mut name)?;
+        Some(name)
+    }
+
+    /// Appends that name; nothing where there is no such layer.
+    pub(super) fn push_name(&self, layer: usize, text: &mut String) -> Option<()> {
         let layers = &self.manifest()?.layers;
-        let width = layers.len().saturating_sub(1).to_string().len().max(2);
         let digest = &layers.get(layer)?.digest;
-        Some(format!("{layer:0width$}-{}", digest.hex()))
+        let last = layers.len().saturating_sub(1);
+        let digits = last.checked_ilog10().unwrap_or_default().saturating_add(1);
+        let width = usize::try_from(digits).unwrap_or_default().max(2);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{layer:0width$}-");
+        let _ = digest.write_hex_to(text);
+        Some(())
+    }
+
+    /// Returns how many bytes [`Rack::target`] has.
+    pub(super) fn target_bytes(&self, layer: usize) -> Option<u64> {
+        let algorithm = self.manifest()?.layers.get(layer)?.digest.algorithm()?;
+        let hex = algorithm.digest_bytes().saturating_mul(2);
+        let up = "../".len().saturating_mul(self.depth);
+        let parts = ["blobs/".len(), algorithm.name().len(), "/".len(), hex, up];
+        u64::try_from(parts.into_iter().fold(0, usize::saturating_add)).ok()
     }
 
     /// Returns where the link to a layer leads; nowhere for a digest that is no path.
@@ -349,5 +371,47 @@ mod tests {
         assert_eq!(numbers, [(1, 2), (5, 0), (7, 1)]);
         assert_eq!(order_of(&numbers), [1, 2, 0]);
         assert_eq!(find(&numbers, 6), None);
+    }
+
+    fn rack(layers: usize) -> Rack {
+        let digest = |layer: usize| match layer % 3 {
+            0 => Digest::of(&[1]).to_string(),
+            1 => format!("sha512:{}", "ab".repeat(64)),
+            _ => "blake3:00ff".to_owned(),
+        };
+        let layers: Vec<_> = (0..layers)
+            .map(|layer| serde_json::json!({"digest": digest(layer), "size": 1}))
+            .collect();
+        let text = serde_json::json!({"schemaVersion": 2, "layers": layers}).to_string();
+        let document = Document::parse(crate::oci::media_type::IMAGE_MANIFEST, text.as_bytes());
+        Rack {
+            folder: 7,
+            depth: 3,
+            document: Arc::new(document.unwrap()),
+            changed: Timestamp::default(),
+            owner: Owner { uid: 0, gid: 0 },
+        }
+    }
+
+    #[test]
+    fn links_are_named_by_position_with_as_many_digits_as_the_last_one_has() {
+        for (layers, width) in [(1, 2), (100, 2), (101, 3)] {
+            let rack = rack(layers);
+            let name = rack.name(0).unwrap();
+            assert_eq!(name, format!("{:0width$}-{}", 0, Digest::of(&[1]).hex()));
+            assert_eq!(rack.name(layers), None);
+        }
+        assert_eq!(rack(3).name(2).unwrap(), "02-00ff");
+    }
+
+    #[test]
+    fn a_target_has_as_many_bytes_as_are_counted() {
+        let rack = rack(3);
+        for layer in 0..4 {
+            let target = rack.target(layer);
+            let bytes = target.map(|target| u64::try_from(target.len()).unwrap());
+            assert_eq!(rack.target_bytes(layer), bytes);
+        }
+        assert!(rack.target_bytes(0).is_some() && rack.target_bytes(2).is_none());
     }
 }
