@@ -19,7 +19,7 @@ pub use keys::{KeyEntry, KeyList, KeySource, add_key, read_keys, remove_keys, se
 pub use place::ConfigDir;
 pub use policy::{Force, ImportedPolicy, PolicyFile, import_policy, read_policy, read_policy_file};
 pub use preferences::{Preferences, read_preferences};
-pub use signer::{load_pair, load_signer, load_signer_outside};
+pub use signer::{LastChain, load_pair, load_signer, load_signer_outside};
 pub use stamp::{SettingsStamp, StampTaker, stamp};
 pub use stores::{
     StoredFile, add_certificate, delete_certificate, delete_store, list_certificates, read_anchors,

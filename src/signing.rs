@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub(crate) use intact::read_whole;
 
-use crate::audit::{AuditError, Selection, Survey};
+use crate::audit::{AuditError, Envelopes, Selection, Survey};
 use crate::layout::{Addition, Committed, HashError, Hashes, SourceError, Store};
 use crate::notary::{EnvelopeFormat, Payload, Sealed, SignError, Signer, Terms};
 use crate::oci::{Descriptor, Digest, Progress, UnixTime};
@@ -169,7 +169,7 @@ pub fn sign(job: &Job<'_>, now: UnixTime, progress: &dyn Progress) -> Result<Sig
         }
         let sealed = seal(job, &artifact.descriptor, now)?;
         let digest = sealed.descriptor.digest.clone();
-        add(&mut addition, sealed);
+        add(&mut addition, sealed, &job.survey.envelopes);
         signed.added.push((artifact.descriptor, digest));
     }
     if !addition.entries.is_empty() {
@@ -193,8 +193,8 @@ fn seal(job: &Job<'_>, artifact: &Descriptor, now: UnixTime) -> Result<Sealed, S
         .map_err(SigningError::Seal)
 }
 
-/// Adds the three blobs of a signature, in notation's order, and its entry.
-fn add(addition: &mut Addition, sealed: Sealed) {
+/// Adds the three blobs of a signature, in notation's order, and its entry; what its envelope is need not be found out again.
+fn add(addition: &mut Addition, sealed: Sealed, envelopes: &Envelopes) {
     let mut entry = sealed.descriptor.to_json();
     if let Some(members) = entry.as_object_mut() {
         let annotations = sealed
@@ -205,9 +205,9 @@ fn add(addition: &mut Addition, sealed: Sealed) {
             .collect();
         members.insert("annotations".to_owned(), Value::Object(annotations));
     }
-    addition
-        .blobs
-        .push((Digest::of(&sealed.envelope), sealed.envelope));
+    let digest = Digest::of(&sealed.envelope);
+    envelopes.learn((&digest, sealed.format.media_type()), sealed.intact);
+    addition.blobs.push((digest, sealed.envelope));
     let config = EMPTY_CONFIG.to_vec();
     // The first signature of an addition brings it, as its second blob.
     if !addition

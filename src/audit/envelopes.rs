@@ -40,12 +40,24 @@ impl Envelopes {
         let opened = Envelope::parse(media_type, bytes)
             .and_then(|envelope| envelope.check_with(chains))
             .map(Arc::new);
+        self.keep(key, opened.clone().map_err(Box::new));
+        opened
+    }
+
+    /// Takes over what sealing an envelope found when it parsed and checked the very bytes with this digest again.
+    ///
+    /// That is what [`Envelopes::open`] would find: it follows from the bytes alone. Whoever judges the envelope still reads and
+    /// hashes what is stored, and asks under that digest; times, identities, trust and policy are judged anew each time.
+    pub(crate) fn learn(&self, (digest, media_type): (&Digest, &str), intact: Arc<IntactEnvelope>) {
+        self.keep((digest.clone(), media_type::shared(media_type)), Ok(intact));
+    }
+
+    fn keep(&self, key: (Digest, Cow<'static, str>), kept: Kept) {
         let mut table = self.lock();
         if table.len() >= ENVELOPES_MAX {
             table.clear();
         }
-        table.insert(key, opened.clone().map_err(Box::new));
-        opened
+        table.insert(key, kept);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Digest, Cow<'static, str>), Kept>> {

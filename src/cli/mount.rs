@@ -19,7 +19,7 @@ use crate::fs::{Links, Options, Parts, PolicyFile, Reads, SignFile};
 use crate::fuse::background::{Entered, Waited, enter};
 use crate::fuse::mount::{Access, Busy, MountError, Mounting, Readiness, run as serve, unmount};
 use crate::layout::{Hashes, Memory};
-use crate::settings::StampTaker;
+use crate::settings::{LastChain, StampTaker};
 use crate::sys::process::Bond;
 
 /// Flags of `mount`.
@@ -229,6 +229,7 @@ fn parts(arguments: &Arguments, checked: Checked, global: &Global) -> Result<Par
             config,
             pinned,
             layout: options.layout_path.clone(),
+            chain: LastChain::default(),
             stamps: StampTaker::default(),
         }),
         options,

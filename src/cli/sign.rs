@@ -13,7 +13,7 @@ use super::progress::Bar;
 use crate::audit;
 use crate::notary::EnvelopeFormat;
 use crate::oci::{Name, Reference};
-use crate::settings::{load_signer_outside, read_preferences};
+use crate::settings::{LastChain, load_signer_outside, read_preferences};
 use crate::signing::{Children, Job, Repeat, Request, Signed, Threads, sign};
 use crate::text::escape_typed;
 
@@ -67,6 +67,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         Path::new(&reference.path),
         &global.config(),
         arguments.key.as_deref(),
+        &LastChain::default(),
     )?;
     let hashes = arguments.reading.hashes();
     let survey = audit::survey(layout.source())?;

@@ -8,9 +8,11 @@ mod manifest;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{
-    Certificate, Chain, ChainCache, ChainError, Envelope, EnvelopeFormat, PrivateKey, payload,
+    Certificate, Chain, ChainCache, ChainError, Envelope, EnvelopeFormat, IntactEnvelope,
+    PrivateKey, payload,
 };
 use crate::oci::{Descriptor, UnixTime};
 
@@ -39,6 +41,8 @@ pub struct Sealed {
     pub format: EnvelopeFormat,
     /// The envelope.
     pub envelope: Vec<u8>,
+    /// What its bytes were found to be when they were parsed and checked again.
+    pub intact: Arc<IntactEnvelope>,
     /// The signature manifest, exactly as notation 1.3.2 writes it.
     pub manifest: Vec<u8>,
     /// The descriptor of the manifest, its annotations included (for index.json).
@@ -111,6 +115,14 @@ impl LocalSigner {
     /// Refuses a key that does not match the leaf, and a chain that breaks a rule.
     pub fn new(key: PrivateKey, certificates: Vec<Certificate>) -> Result<Self, SignError> {
         let chain = Chain::check(certificates).map_err(SignError::Chain)?;
+        Self::with_chain(key, chain)
+    }
+
+    /// Joins a key and its chain, which was checked before.
+    ///
+    /// # Errors
+    /// Refuses a key that does not match the leaf.
+    pub fn with_chain(key: PrivateKey, chain: Chain) -> Result<Self, SignError> {
         if chain.key() != key.public() {
             return Err(SignError::Mismatch);
         }
@@ -138,12 +150,13 @@ impl Signer for LocalSigner {
             EnvelopeFormat::Jws => write::jws(&draft, &self.key)?,
             EnvelopeFormat::Cose => write::cose(&draft, &self.key)?,
         };
-        check_own(&envelope, terms.format, &draft, payload)?;
+        let intact = check_own(&envelope, terms.format, &draft, payload)?;
         let (manifest, descriptor) =
             manifest::write(terms.format, &envelope, &payload.target, &self.chain, now);
         Ok(Sealed {
             format: terms.format,
             envelope,
+            intact: Arc::new(intact),
             manifest,
             descriptor,
         })
@@ -190,7 +203,7 @@ fn check_own(
     format: EnvelopeFormat,
     draft: &write::Draft<'_>,
     payload: &Payload,
-) -> Result<(), SignError> {
+) -> Result<IntactEnvelope, SignError> {
     let intact = Envelope::parse(format.media_type(), envelope)
         .and_then(|envelope| envelope.check_with(&ChainCache::with_checked(draft.chain)))
         .map_err(|_| SignError::SelfCheck)?;
@@ -199,12 +212,12 @@ fn check_own(
         && intact.signing_time == draft.signing_time
         && intact.expiry == draft.expiry
         && intact.attributes.is_empty()
-        && intact.target.is_ok_and(|target| {
+        && intact.target.as_ref().is_ok_and(|target| {
             target.descriptor.same_content(&payload.target)
                 && target.descriptor.annotations == payload.metadata
         });
     if same {
-        Ok(())
+        Ok(intact)
     } else {
         Err(SignError::SelfCheck)
     }

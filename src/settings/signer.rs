@@ -3,15 +3,39 @@
 //! Paths may be symlinks, as mounted secrets are; the file behind them must be ours alone.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
 use super::place::refuse_world_writable;
-use super::{ConfigDir, KeySource, SettingsError, read_keys};
+use super::{ConfigDir, KeyEntry, KeySource, SettingsError, read_keys};
 use crate::files::{Stat, effective_uid, read_path};
-use crate::notary::{Certificate, LocalSigner, PrivateKey, SignError};
+use crate::notary::{Certificate, Chain, LocalSigner, PrivateKey, SignError};
 use crate::oci::limits;
 use crate::sys::secrecy::{wipe_what_is_freed, write_no_core};
+
+/// Remembers the chain in the certificate file that was read last: who signs again and again parses and checks it once.
+///
+/// Kept by the exact bytes of the file, which is read and whose mode is judged each time: the rules of a chain look at nothing
+/// else, no time and no trust. Nothing of a private key is kept.
+#[derive(Debug, Default)]
+pub struct LastChain {
+    last: Mutex<Option<(Vec<u8>, Chain)>>,
+}
+
+impl LastChain {
+    fn of(&self, bytes: &[u8]) -> Option<Chain> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref()
+            .filter(|(known, _)| known == bytes)
+            .map(|(_, chain)| chain.clone())
+    }
+
+    fn keep(&self, bytes: &[u8], chain: &Chain) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((bytes.to_vec(), chain.clone()));
+    }
+}
 
 /// Loads the signer with this name, or the default one, and warnings about its files.
 ///
@@ -21,14 +45,7 @@ pub fn load_signer(
     dir: &ConfigDir,
     name: Option<&str>,
 ) -> Result<(LocalSigner, Vec<String>), SettingsError> {
-    let list = read_keys(dir)?;
-    let entry = list.find(name)?;
-    let KeySource::Files { key, certificates } = &entry.source else {
-        return Err(SettingsError::ForeignKey {
-            name: entry.name.clone(),
-        });
-    };
-    load_pair(&entry.name, key, certificates)
+    load_entry(read_keys(dir)?.find(name)?, &LastChain::default())
 }
 
 /// Loads the signer with this name, or the default one, unless its key lies in the layout that is signed: it would be copied along.
@@ -39,13 +56,29 @@ pub fn load_signer_outside(
     layout: &Path,
     dir: &ConfigDir,
     name: Option<&str>,
+    known: &LastChain,
 ) -> Result<(LocalSigner, Vec<String>), SettingsError> {
-    if let KeySource::Files { key, .. } = &read_keys(dir)?.find(name)?.source
+    // Read once: what is judged here is what is loaded.
+    let list = read_keys(dir)?;
+    let entry = list.find(name)?;
+    if let KeySource::Files { key, .. } = &entry.source
         && is_inside(key, layout)
     {
         return Err(SettingsError::KeyInside { path: key.clone() });
     }
-    load_signer(dir, name)
+    load_entry(entry, known)
+}
+
+fn load_entry(
+    entry: &KeyEntry,
+    known: &LastChain,
+) -> Result<(LocalSigner, Vec<String>), SettingsError> {
+    let KeySource::Files { key, certificates } = &entry.source else {
+        return Err(SettingsError::ForeignKey {
+            name: entry.name.clone(),
+        });
+    };
+    load_pair_by(&entry.name, (key, certificates), known)
 }
 
 /// Returns whether a file lies in a folder, by the paths as written or by what they lead to.
@@ -67,6 +100,14 @@ pub fn load_pair(
     key_path: &Path,
     certificates_path: &Path,
 ) -> Result<(LocalSigner, Vec<String>), SettingsError> {
+    load_pair_by(name, (key_path, certificates_path), &LastChain::default())
+}
+
+fn load_pair_by(
+    name: &str,
+    (key_path, certificates_path): (&Path, &Path),
+    known: &LastChain,
+) -> Result<(LocalSigner, Vec<String>), SettingsError> {
     wipe_what_is_freed();
     // A lower limit that cannot be raised stays.
     let _ = write_no_core();
@@ -87,12 +128,21 @@ pub fn load_pair(
     })?;
     let (bytes, stat) = read(certificates_path)?;
     refuse_world_writable(certificates_path, stat.mode)?;
-    let certificates =
-        Certificate::parse_file(&bytes).map_err(|source| SettingsError::Certificate {
-            path: certificates_path.to_owned(),
-            source,
-        })?;
-    let signer = LocalSigner::new(key, certificates).map_err(unusable)?;
+    let chain = match known.of(&bytes) {
+        Some(chain) => chain,
+        None => {
+            let certificates =
+                Certificate::parse_file(&bytes).map_err(|source| SettingsError::Certificate {
+                    path: certificates_path.to_owned(),
+                    source,
+                })?;
+            let chain = Chain::check(certificates);
+            let chain = chain.map_err(|error| unusable(SignError::Chain(error)))?;
+            known.keep(&bytes, &chain);
+            chain
+        }
+    };
+    let signer = LocalSigner::with_chain(key, chain).map_err(unusable)?;
     Ok((signer, warnings))
 }
 

@@ -641,6 +641,41 @@ fn generating_leaves_nothing_behind_when_it_is_refused() {
 }
 
 #[test]
+fn a_remembered_chain_serves_the_very_bytes_it_was_read_from() {
+    let place = Place::new();
+    let a = generate_test(&place.dir, "a", 2048, true, NOW).unwrap();
+    let b = generate_test(&place.dir, "b", 2048, false, NOW).unwrap();
+    let known = LastChain::default();
+    let load = || load_signer_outside(Path::new("/nowhere"), &place.dir, Some("a"), &known);
+    let leaf = || load().unwrap().0.chain().unwrap().unwrap().leaf().clone();
+    let first = leaf();
+    assert_eq!(leaf(), first);
+    let (own, other) = (
+        fs::read(&a.certificate_path).unwrap(),
+        fs::read(&b.certificate_path).unwrap(),
+    );
+    fs::write(&a.certificate_path, other).unwrap();
+    assert!(matches!(
+        load().map(drop),
+        Err(SettingsError::UnusableKey { .. })
+    ));
+    fs::write(&a.certificate_path, &own).unwrap();
+    assert_eq!(leaf(), first);
+    // Its mode is judged each time, and so is the key.
+    mode(&a.certificate_path, 0o666);
+    assert!(matches!(
+        load().map(drop),
+        Err(SettingsError::Permissions { .. })
+    ));
+    mode(&a.certificate_path, 0o644);
+    mode(&a.key_path, 0o644);
+    assert!(matches!(
+        load().map(drop),
+        Err(SettingsError::Permissions { .. })
+    ));
+}
+
+#[test]
 fn says_why_a_key_cannot_be_loaded() {
     let place = Place::new();
     let none = load_signer(&place.dir, None);

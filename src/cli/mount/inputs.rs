@@ -7,7 +7,7 @@ use super::super::trust;
 use crate::fs::{ConfiguredTrust, Inputs};
 use crate::notary::{Anchors, EnvelopeFormat, Policy, Signer};
 use crate::oci::UnixTime;
-use crate::settings::{self, ConfigDir, SettingsError, SettingsStamp, StampTaker};
+use crate::settings::{self, ConfigDir, LastChain, SettingsError, SettingsStamp, StampTaker};
 
 /// Answers from a configuration folder, or with the policy of `--policy FILE`.
 pub(super) struct Configured {
@@ -17,6 +17,8 @@ pub(super) struct Configured {
     pub(super) pinned: Option<PathBuf>,
     /// The layout, which keys must not lie in.
     pub(super) layout: PathBuf,
+    /// The chain that was signed with last.
+    pub(super) chain: LastChain,
     /// Takes the stamps.
     pub(super) stamps: StampTaker,
 }
@@ -39,7 +41,8 @@ impl Inputs for Configured {
     }
 
     fn signer(&self, name: Option<&str>) -> Result<Arc<dyn Signer>, SettingsError> {
-        let (signer, _warnings) = settings::load_signer_outside(&self.layout, &self.config, name)?;
+        let (signer, _warnings) =
+            settings::load_signer_outside(&self.layout, &self.config, name, &self.chain)?;
         Ok(Arc::new(signer))
     }
 

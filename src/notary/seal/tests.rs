@@ -14,6 +14,26 @@ fn terms(format: EnvelopeFormat) -> Terms {
     }
 }
 
+/// Returns all that an intact envelope says.
+fn parts(intact: &IntactEnvelope) -> (String, Chain) {
+    let IntactEnvelope {
+        format,
+        scheme,
+        signing_time,
+        expiry,
+        chain,
+        target,
+        payload,
+        attributes,
+        agent,
+        timestamp,
+        raw_signature,
+    } = intact;
+    let headers = (format, scheme, signing_time, expiry, attributes);
+    let rest = (target, payload, agent, timestamp, raw_signature);
+    (format!("{headers:?} {rest:?}"), chain.clone())
+}
+
 #[test]
 fn seals_with_all_six_types_of_key() {
     let algorithms = [
@@ -32,6 +52,7 @@ fn seals_with_all_six_types_of_key() {
                 .unwrap()
                 .check()
                 .unwrap();
+            assert_eq!(parts(&sealed.intact), parts(&intact));
             assert_eq!(intact.algorithm(), algorithm);
             assert_eq!(intact.scheme, SigningScheme::X509);
             assert_eq!(intact.signing_time, NOW);
