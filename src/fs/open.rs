@@ -86,6 +86,17 @@ impl Fs {
         }
     }
 
+    /// Returns whether closing a handle leads to nothing: nothing waits on it, and nobody is at it.
+    #[must_use]
+    pub fn closes_idly(&self, handle: u64) -> bool {
+        match self.handles.find(handle).as_deref() {
+            Some(Handle::Sign(_, draft)) => {
+                draft.try_lock().is_ok_and(|draft| draft.bytes().is_empty())
+            }
+            _ => false,
+        }
+    }
+
     /// Opens a file.
     ///
     /// # Errors

@@ -39,13 +39,18 @@ impl Fs {
     /// Returns whether a change asks for signing.
     #[must_use]
     pub fn is_touch(&self, change: &Change) -> bool {
+        change.modified == Some(NewTime::Now) && self.is_sign(change.inode)
+    }
+
+    /// Returns whether an inode is a `sign`, of the layout or of one image.
+    #[must_use]
+    pub fn is_sign(&self, inode: u64) -> bool {
         let snapshot = self.current();
-        let node = snapshot.tree.entry(change.inode).map(|entry| entry.node);
-        change.modified == Some(NewTime::Now)
-            && matches!(
-                node,
-                Some(Node::Control(Control::Sign | Control::SignImage(_), _))
-            )
+        let node = snapshot.tree.entry(inode).map(|entry| entry.node);
+        matches!(
+            node,
+            Some(Node::Control(Control::Sign | Control::SignImage(_), _))
+        )
     }
 
     /// Returns whether an inode is a status, of the layout or of one image.

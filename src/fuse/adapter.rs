@@ -238,10 +238,7 @@ impl Filesystem for Adapter {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.run_on(handle, move |fs| {
-            fs.release(inode.0, handle.0);
-            reply.ok();
-        });
+        self.release_handle(inode, handle, reply);
     }
 
     fn opendir(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {

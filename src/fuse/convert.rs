@@ -10,6 +10,7 @@ use crate::fs::open::{Data, Mode};
 use crate::fs::setattr::NewTime;
 use crate::fs::{Caller, Kind, Lifetime, Stat};
 use crate::layout::Timestamp;
+use crate::sys::process::leads_process;
 
 /// How long the kernel keeps what it knows of a blob.
 const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -28,6 +29,9 @@ pub(super) fn caller(request: &Request) -> Caller {
 
 /// Returns the process (thread group) of a thread; the thread itself where it cannot be told.
 pub(super) fn process(pid: u32) -> u32 {
+    if leads_process(pid) {
+        return pid;
+    }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
         .lines()

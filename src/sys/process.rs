@@ -46,6 +46,17 @@ pub fn tune_allocator() {
     }
 }
 
+/// Returns whether a thread is the first one of its process, so that both have its number; a thread that is not there is not.
+#[must_use]
+pub fn leads_process(thread: u32) -> bool {
+    let Ok(number) = libc::pid_t::try_from(thread) else {
+        return false;
+    };
+    // SAFETY: it takes numbers, and sends nothing: signal 0 only asks whether there is such a thread in such a process.
+    let asked = unsafe { libc::syscall(libc::SYS_tgkill, number, number, 0) };
+    asked == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
 /// Ignores SIGIO, which announces that a lease is being broken and would end the process.
 pub fn ignore_sigio() {
     static ONCE: Once = Once::new();
@@ -94,4 +105,24 @@ pub fn raise_open_files() -> io::Result<u64> {
         check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
     }
     Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_thread_leads_its_process() {
+        assert!(leads_process(std::process::id()));
+        assert!(leads_process(1), "whoever it belongs to");
+        let other = std::thread::spawn(|| {
+            let path = std::fs::read_link("/proc/thread-self").unwrap();
+            let number = path.file_name().unwrap().to_str().unwrap().to_owned();
+            leads_process(number.parse().unwrap())
+        });
+        assert!(!other.join().unwrap());
+        for absent in [0, u32::MAX, 0x7fff_ffff] {
+            assert!(!leads_process(absent));
+        }
+    }
 }

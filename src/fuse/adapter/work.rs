@@ -86,7 +86,7 @@ impl Adapter {
         });
     }
 
-    /// Works on a request about a handle, which needs no snapshot: closing `sign` would judge what was just signed once more.
+    /// Works on a request about a handle, which needs no snapshot: writing `sign` would judge what was just signed once more.
     pub(super) fn run_on(&self, handle: FileHandle, job: impl FnOnce(&Arc<Fs>) + Send + 'static) {
         shielded(|| {
             let workers = self.fs.workers();
@@ -207,9 +207,23 @@ impl Adapter {
         });
     }
 
+    /// Ends a handle; only a policy may have to be judged for it.
+    pub(super) fn release_handle(&self, inode: INodeNo, handle: FileHandle, reply: ReplyEmpty) {
+        let job = move |fs: &Arc<Fs>| {
+            fs.release(inode.0, handle.0);
+            reply.ok();
+        };
+        match self.fs.use_of(handle.0) {
+            Use::Signing => shielded(|| job(&self.fs)),
+            Use::Reading | Use::Policy => self.run_on(handle, job),
+        }
+    }
+
     /// Returns where an opening is worked on.
     pub(super) fn place_of_opening(&self, inode: INodeNo, mode: Mode) -> Place {
         match mode {
+            // Nothing waits: what is written is acted on when it comes.
+            _ if self.fs.is_sign(inode.0) => Place::Fresh,
             Mode::Read if self.fs.is_status(inode.0) => Place::Status,
             Mode::Read if self.fs.is_version(inode.0) => Place::Fresh,
             Mode::Read => self.place_of_inode(inode),
@@ -235,6 +249,10 @@ impl Adapter {
 
     pub(super) fn close(&self, request: &Request, handle: FileHandle, reply: ReplyEmpty) {
         let pid = request.pid();
+        // Most who touched `sign` wrote nothing: the answer needs no other thread.
+        if self.fs.closes_idly(handle.0) {
+            return reply.ok();
+        }
         self.run_on(handle, move |fs| {
             let process = match fs.use_of(handle.0) {
                 Use::Reading => pid,
