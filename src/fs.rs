@@ -51,7 +51,6 @@ pub use workers::Workers;
 
 use crate::audit::Envelopes;
 use crate::layout::{Hashes, Source, Store};
-use crate::tree::Node;
 
 /// Is who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +165,7 @@ impl Fs {
         let outdated: Vec<u64> = before
             .tree
             .entries_but_layers()
-            .filter(|entry| matches!(entry.node, Node::Blob(_) | Node::Directory))
+            .filter(|entry| names::is_kept(entry))
             .filter(|entry| {
                 let now = after.tree.entry(entry.inode);
                 now.is_none_or(|now| now.attributes != entry.attributes)

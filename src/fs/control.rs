@@ -41,6 +41,8 @@ pub(super) struct ControlState {
     pub(super) revision: u64,
     /// The policy.
     pub(super) policy: MountPolicy,
+    /// Counts policies that came into force, and their removal: what is trusted differs with nothing else in here.
+    pub(super) policies: u64,
     /// The reason of the last refusal; none after a success.
     pub(super) refused: Option<String>,
 }
@@ -50,8 +52,17 @@ impl Default for ControlState {
         Self {
             revision: 0,
             policy: MountPolicy::Configured,
+            policies: 0,
             refused: None,
         }
+    }
+}
+
+impl ControlState {
+    fn set_policy(&mut self, policy: MountPolicy) {
+        self.policy = policy;
+        self.policies += 1;
+        self.refused = None;
     }
 }
 
@@ -83,8 +94,7 @@ impl Fs {
         match judged {
             Ok(written) => {
                 self.change_control(|control| {
-                    control.policy = MountPolicy::Written(Arc::new(written));
-                    control.refused = None;
+                    control.set_policy(MountPolicy::Written(Arc::new(written)));
                 });
                 Ok(())
             }
@@ -112,8 +122,7 @@ impl Fs {
     /// Leaves the mount without a policy.
     pub(super) fn remove_policy(&self) {
         self.change_control(|control| {
-            control.policy = MountPolicy::Removed;
-            control.refused = None;
+            control.set_policy(MountPolicy::Removed);
         });
     }
 

@@ -129,19 +129,22 @@ impl Fs {
         &self,
         look: &mut Look,
         descriptor: &Descriptor,
-        blob: Option<&Blob>,
-    ) -> Standing {
+        blob: Option<Blob>,
+    ) -> (Looked, Standing) {
         let Some(blob) = blob else {
-            return Standing::Changed;
+            return (looked(descriptor, None, false), Standing::Changed);
         };
         // Its size is compared by its digest; two descriptors may give different ones.
         let stored = Descriptor::new("", descriptor.digest.clone(), blob.size());
-        let verified = self.hashes.verify_by(look, &stored, blob, &NoProgress);
-        match verified {
+        let verified = self.hashes.verify_by(look, &stored, &blob, &NoProgress);
+        let standing = match verified {
             Ok(verified) if verified.stands() => Standing::Stands,
             Ok(_) => Standing::OneLook,
             Err(_) => Standing::Changed,
-        }
+        };
+        // A result that stands is what another look would find.
+        let known = standing == Standing::Stands && blob.size() == descriptor.size;
+        (looked(descriptor, identity(&blob), known), standing)
     }
 
     fn look_after_judging(&self, look: &mut Look, wanted: &Wanted<'_>) -> (Looked, Standing) {
@@ -149,11 +152,13 @@ impl Fs {
             return (seen, Standing::Stands);
         }
         let blob = self.stored(wanted.descriptor);
-        let hashed = match wanted.is_hashed {
-            true => self.hash_again(look, wanted.descriptor, blob.as_ref()),
-            false => Standing::Stands,
+        let (seen, hashed) = match wanted.is_hashed {
+            true => self.hash_again(look, wanted.descriptor, blob),
+            false => (
+                self.look_at(look, wanted.descriptor, blob),
+                Standing::Stands,
+            ),
         };
-        let seen = self.look_at(look, wanted.descriptor, blob);
         let found = match (seen.identity, seen.known) {
             (None, false) if wanted.is_good => Standing::Changed,
             (Some(_), false) if wanted.is_good => Standing::Unknown,
@@ -170,11 +175,7 @@ impl Fs {
         let state = wanted.state?;
         let now = self.source.state(&wanted.descriptor.digest)?;
         let stands = now == *state && !self.hashes.is_distrusted(state);
-        stands.then(|| Looked {
-            descriptor: wanted.descriptor.clone(),
-            identity: Some(now),
-            known: true,
-        })
+        stands.then(|| looked(wanted.descriptor, Some(now), true))
     }
 
     /// Returns what is stored under a digest now.
@@ -186,11 +187,7 @@ impl Fs {
         let known = blob
             .as_ref()
             .is_some_and(|blob| self.hashes.known_by(look, descriptor, blob).is_some());
-        Looked {
-            descriptor: descriptor.clone(),
-            identity: blob.as_ref().and_then(identity),
-            known,
-        }
+        looked(descriptor, blob.as_ref().and_then(identity), known)
     }
 
     /// Returns whether every file of the closures is as it was when the snapshot was judged.
@@ -227,6 +224,14 @@ impl Fs {
             *last = Some(Instant::now());
         }
         due
+    }
+}
+
+fn looked(descriptor: &Descriptor, identity: Option<Identity>, known: bool) -> Looked {
+    Looked {
+        descriptor: descriptor.clone(),
+        identity,
+        known,
     }
 }
 

@@ -69,6 +69,15 @@ fn is_blob_folder(entry: &Entry) -> bool {
     entry.inode == ROOT || entry.inode == blobs || entry.parent == blobs
 }
 
+/// Returns whether the kernel keeps what it was told of an entry: blobs, and the folders on the way to them.
+pub(super) fn is_kept(entry: &Entry) -> bool {
+    match entry.node {
+        Node::Blob(_) => true,
+        Node::Directory => is_blob_folder(entry),
+        _ => false,
+    }
+}
+
 /// Refuses names that no file can have.
 pub(super) fn check_name(name: &OsStr) -> Result<(), FsError> {
     match u32::try_from(name.len()) {

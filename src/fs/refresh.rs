@@ -143,8 +143,8 @@ impl Fs {
         let control = lock(&self.control).clone();
         let same_trust = before.filter(|before| {
             before.observed.settings == observed.settings
-                // Not what was observed: the policy may have changed since.
-                && before.observed.revision == control.revision
+                // Not what was observed: the policy may have changed since. A signature or a refusal changes nothing that is trusted.
+                && before.policies == control.policies
         });
         let (trust, policy) = match same_trust {
             Some(before) => (Arc::clone(&before.trust), before.policy.clone()),
@@ -160,6 +160,7 @@ impl Fs {
             survey,
             trust,
             policy,
+            policies: control.policies,
             refused: control.refused,
             settled,
         }

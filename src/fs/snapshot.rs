@@ -36,6 +36,8 @@ pub struct Basis {
     pub trust: Arc<Trust>,
     /// The policy's text.
     pub policy: Option<PolicyText>,
+    /// How often the mount's own policy had changed when they were read.
+    pub policies: u64,
     /// The reason of the last refusal.
     pub refused: Option<String>,
     /// Whether a later equal stamp proves the same state.

@@ -49,6 +49,8 @@ struct Fixed {
     now: Mutex<UnixTime>,
     policy: Mutex<Option<String>>,
     changes: Mutex<u64>,
+    /// How often the trust was read.
+    trusted: Mutex<u32>,
     /// What happens once, when the time is asked for next.
     meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -84,6 +86,7 @@ impl Inputs for Fixed {
     }
 
     fn trust(&self) -> ConfiguredTrust {
+        *lock(&self.trusted) += 1;
         let text = lock(&self.policy).clone();
         let policy = text
             .as_ref()
@@ -161,6 +164,7 @@ impl Bench {
             now: Mutex::new(UnixTime(NOW)),
             policy: Mutex::new(None),
             changes: Mutex::default(),
+            trusted: Mutex::default(),
             meanwhile: Mutex::default(),
         });
         let fs = Fs::new(parts(folder.path(), Arc::clone(&inputs), change));
