@@ -4,6 +4,7 @@
 pub mod folder;
 pub mod lease;
 pub mod lock;
+mod math;
 pub mod mount;
 pub mod open;
 pub mod process;
