@@ -165,7 +165,7 @@ impl Fs {
         let outdated: Vec<u64> = before
             .tree
             .entries_but_layers()
-            .filter(|entry| names::is_kept(entry))
+            .filter(names::is_kept)
             .filter(|entry| {
                 let now = after.tree.entry(entry.inode);
                 now.is_none_or(|now| now.attributes != entry.attributes)
