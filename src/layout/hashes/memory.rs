@@ -14,7 +14,8 @@ use super::record::Records;
 use super::table::{Entry, Key};
 use crate::files::replace::remove_leftovers;
 use crate::files::storage::is_local_and_fixed;
-use crate::files::{FileError, Folder, Kind, NewFile, Stat, Temporary, effective_uid};
+use crate::files::{FileError, Folder, Kind, NewFile, OpenFile, Stat, Temporary, effective_uid};
+use crate::layout::Identity;
 
 /// Bytes of the file; the oldest results give way.
 const MEMORY_BYTES_MAX: u64 = 16 << 20;
@@ -36,8 +37,16 @@ const PRIVATE: NewFile = NewFile {
 #[derive(Debug)]
 pub(super) struct Store {
     path: PathBuf,
-    loaded: OnceLock<Records>,
+    loaded: OnceLock<Loaded>,
     devices: Mutex<BTreeMap<u64, bool>>,
+}
+
+/// Is what the file held when it was read.
+#[derive(Debug, Default)]
+struct Loaded {
+    records: Records,
+    /// The state of the file; none where there was none that is good.
+    state: Option<Identity>,
 }
 
 impl Store {
@@ -52,19 +61,18 @@ impl Store {
 
     /// Returns what is remembered for a key.
     pub(super) fn entry(&self, key: &Key) -> Option<Entry> {
-        self.loaded().entry(key)
+        self.loaded().records.entry(key)
     }
 
     /// Returns whether anything is remembered for a key.
     pub(super) fn has(&self, key: &Key) -> bool {
-        self.loaded().has(key)
+        self.loaded().records.has(key)
     }
 
-    fn loaded(&self) -> &Records {
+    fn loaded(&self) -> &Loaded {
         self.loaded.get_or_init(|| {
-            let bytes = open_private(&self.path).and_then(|folder| read(&folder));
-            let remembered = bytes.and_then(|bytes| parse(bytes, &binding()?));
-            remembered.unwrap_or_default()
+            let load = || load(&open_private(&self.path)?, &binding()?);
+            load().unwrap_or_default()
         })
     }
 
@@ -91,10 +99,15 @@ impl Store {
         let Some(folder) = open_private(&self.path) else {
             return Ok(());
         };
-        // Read again: another process may have added to it.
-        let remembered = read(&folder).and_then(|bytes| parse(bytes, &binding));
-        let remembered = remembered.unwrap_or_default();
-        let kept = newest(&remembered, &fresh, &binding);
+        // Read again where another process added to it: it is replaced then.
+        let now = open_file(&folder).map(|file| Identity::from(&file.stat));
+        let known = self.loaded.get().filter(|known| known.state == now);
+        let again = match known {
+            Some(_) => Loaded::default(),
+            None => load(&folder, &binding).unwrap_or_default(),
+        };
+        let remembered = &known.unwrap_or(&again).records;
+        let kept = newest(remembered, &fresh, &binding);
         replace(&folder, &binding, &kept).map_err(|error| match error {
             FileError::Io { source, .. } => source,
             other => io::Error::other(other.to_string()),
@@ -134,12 +147,18 @@ fn open_private(path: &Path) -> Option<Folder> {
     (stat.kind == Kind::Folder && is_private(&stat)).then_some(folder)
 }
 
-fn read(folder: &Folder) -> Option<Vec<u8>> {
+fn open_file(folder: &Folder) -> Option<OpenFile> {
     let file = folder.file(Path::new(NAME)).ok()??;
-    if !is_private(&file.stat) || file.stat.links != 1 {
-        return None;
-    }
-    file.read_bounded(MEMORY_BYTES_MAX).ok()
+    (is_private(&file.stat) && file.stat.links == 1).then_some(file)
+}
+
+fn load(folder: &Folder, binding: &[u8]) -> Option<Loaded> {
+    let file = open_file(folder)?;
+    let bytes = file.read_bounded(MEMORY_BYTES_MAX).ok()?;
+    Some(Loaded {
+        records: parse(bytes, binding)?,
+        state: Some(Identity::from(&file.stat)),
+    })
 }
 
 fn is_private(stat: &Stat) -> bool {

@@ -430,6 +430,32 @@ fn saving_adds_to_what_other_processes_saved() {
 }
 
 #[test]
+fn saving_keeps_what_was_read_and_what_came_since() {
+    let Some((_one, memory, descriptor, blob)) = remembered() else {
+        return;
+    };
+    let folders = [folder_with_leases().unwrap(), folder_with_leases().unwrap()];
+    let [second, third] = [b"second", b"third "];
+    let blobs = [
+        stored(folders[0].path(), second),
+        stored(folders[1].path(), third),
+    ];
+    // Both have read the file before either adds to it.
+    let hashes = [(); 2].map(|()| Hashes::new(Memory::Folder(memory.clone())));
+    for hashes in &hashes {
+        assert!(hashes.known(&descriptor, &blob).is_some());
+    }
+    for (hashes, (bytes, blob)) in hashes.iter().zip([second, third].iter().zip(&blobs)) {
+        let descriptor = sha256(*bytes);
+        hashes.verify(&descriptor, blob, &NoProgress).unwrap();
+        hashes.save().unwrap();
+    }
+    assert!(remembers(&memory, &descriptor, &blob));
+    assert!(remembers(&memory, &sha256(second), &blobs[0]));
+    assert!(remembers(&memory, &sha256(third), &blobs[1]));
+}
+
+#[test]
 fn ignores_a_memory_that_is_not_as_it_was_written() {
     let Some((_temporary, memory, descriptor, blob)) = remembered() else {
         return;
