@@ -2,6 +2,7 @@
 //!
 //! Verification opens no socket and writes nothing into the layout.
 
+mod blobs;
 mod children;
 mod content;
 pub(crate) mod cores;

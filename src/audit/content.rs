@@ -1,19 +1,14 @@
 //! Whether everything an image consists of is there, with the right sizes and digests.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::cores::on_all_cores_with;
+use super::blobs::Blobs;
 use super::court::Court;
 use super::reading::causes;
-use super::{Asked, Content, Seen, Survey};
-use crate::layout::{Blob, HashError, Hashes, Identity, Known, Look};
+use super::{Content, Survey};
 use crate::oci::graph::Node;
-use crate::oci::{Closure, Descriptor, Digest, DocumentError, Progress};
+use crate::oci::{Closure, Descriptor, Digest, DocumentError};
 use crate::report::{Problem, Verdict};
-
-/// Blobs that are open at a time.
-const OPEN_BLOBS_MAX: usize = 128;
 
 /// Is what was found about the content of one root.
 #[derive(Debug, Clone)]
@@ -31,145 +26,15 @@ pub(super) struct Findings {
     problems_max: usize,
 }
 
-/// Is what was found about each blob, by digest and size.
-pub(super) type Blobs<'a> = HashMap<(&'a Digest, u64), Option<Box<Flaw>>>;
-
 /// Is what is wrong with one blob or manifest.
 #[derive(Debug, Clone)]
 pub(super) struct Flaw {
-    verdict: Verdict,
-    check: &'static str,
-    problem: String,
+    pub(super) verdict: Verdict,
+    pub(super) check: &'static str,
+    pub(super) problem: String,
 }
 
-/// Judges every blob of some closures, each once; says what was seen of those that were judged by what is known of them.
-pub(super) fn judge_blobs<'a>(
-    asked: &Asked<'_>,
-    hashes: &Hashes,
-    progress: &dyn Progress,
-    closures: impl Iterator<Item = &'a Arc<Closure>>,
-) -> (Blobs<'a>, Seen) {
-    let mut blobs = Blobs::new();
-    if asked.content == Content::Manifests {
-        return (blobs, Seen::default());
-    }
-    let mut wanted = Vec::new();
-    for descriptor in closures.flat_map(|closure| &closure.blobs) {
-        let key = (&descriptor.digest, descriptor.size);
-        if blobs.insert(key, None).is_none() {
-            wanted.push(descriptor);
-        }
-    }
-    if asked.content == Content::Known {
-        let seen = look_up_all(asked, hashes, wanted, &mut blobs);
-        return (blobs, seen);
-    }
-    // The largest go first, so that no core waits long for another at the end.
-    wanted.sort_by_key(|descriptor| std::cmp::Reverse(descriptor.size));
-    for batch in wanted.chunks(OPEN_BLOBS_MAX) {
-        judge_batch(asked, hashes, progress, batch, &mut blobs);
-    }
-    (blobs, Seen::default())
-}
-
-/// Judges blobs by what is known of them.
-fn look_up_all<'a>(
-    asked: &Asked<'_>,
-    hashes: &Hashes,
-    mut wanted: Vec<&'a Descriptor>,
-    blobs: &mut Blobs<'a>,
-) -> Seen {
-    wanted.sort_unstable_by(|one, other| one.digest.cmp(&other.digest));
-    let look_at = |look: &mut Look, descriptor: &&Descriptor| {
-        let blob = open(asked, descriptor).map_err(Box::new)?;
-        let known = hashes.known_as(look, descriptor, &blob);
-        known.ok_or_else(|| Box::new(pending()))
-    };
-    let found = on_all_cores_with(&wanted, Look::default, &look_at);
-    let mut judged = wanted.iter();
-    let state_of = |known: Result<Known, Box<Flaw>>| match (known, judged.next()) {
-        (Ok(known), _) => known.state,
-        (Err(flaw), descriptor) => {
-            let key = descriptor.map(|descriptor| (&descriptor.digest, descriptor.size));
-            blobs.extend(key.map(|key| (key, Some(flaw))));
-            None
-        }
-    };
-    // The states stand where the results stood.
-    let states: Vec<Option<Identity>> = found.into_iter().map(state_of).collect();
-    match asked.source.tells_states() {
-        true => Seen::of(wanted.into_iter().cloned().collect(), states),
-        false => Seen::default(),
-    }
-}
-
-fn judge_batch<'a>(
-    asked: &Asked<'_>,
-    hashes: &Hashes,
-    progress: &dyn Progress,
-    batch: &[&'a Descriptor],
-    blobs: &mut Blobs<'a>,
-) {
-    let mut jobs = Vec::new();
-    let mut keys = Vec::new();
-    for descriptor in batch {
-        let key = (&descriptor.digest, descriptor.size);
-        match open(asked, descriptor) {
-            Err(flaw) => {
-                blobs.insert(key, Some(Box::new(flaw)));
-            }
-            Ok(blob) => {
-                jobs.push(((*descriptor).clone(), blob));
-                keys.push(key);
-            }
-        }
-    }
-    if jobs.is_empty() {
-        return;
-    }
-    let results = hashes.verify_all(&jobs, progress);
-    // A result that is not there must not pass.
-    let missing = keys.len().saturating_sub(results.len());
-    let flaws = results
-        .into_iter()
-        .map(|result| result.err().map(|error| flaw_of(&error)))
-        .chain(std::iter::repeat_n(Some(pending()), missing))
-        .map(|flaw| flaw.map(Box::new));
-    for (key, flaw) in keys.into_iter().zip(flaws) {
-        if flaw.is_some() {
-            blobs.insert(key, flaw);
-        }
-    }
-}
-
-fn open(asked: &Asked<'_>, descriptor: &Descriptor) -> Result<Blob, Flaw> {
-    if descriptor.digest.algorithm().is_none() {
-        return Err(unverifiable());
-    }
-    match asked.source.blob(&descriptor.digest) {
-        Ok(Some(blob)) if blob.size() == descriptor.size => Ok(blob),
-        Ok(Some(blob)) => Err(Flaw {
-            verdict: Verdict::Corrupt,
-            check: "size",
-            problem: format!(
-                "it has {} bytes, its descriptor says {}",
-                blob.size(),
-                descriptor.size
-            ),
-        }),
-        Ok(None) if descriptor.has_urls => Err(missing(
-            "missing, external: its content is at other places only, which are never asked",
-        )),
-        Ok(None) => Err(missing("missing")),
-        Err(error) => Err(Flaw {
-            verdict: Verdict::Corrupt,
-            check: "read",
-            problem: causes(&error),
-        }),
-    }
-}
-
-fn missing(problem: &str) -> Flaw {
+pub(super) fn missing(problem: &str) -> Flaw {
     Flaw {
         verdict: Verdict::Missing,
         check: "present",
@@ -177,7 +42,7 @@ fn missing(problem: &str) -> Flaw {
     }
 }
 
-fn pending() -> Flaw {
+pub(super) fn pending() -> Flaw {
     Flaw {
         verdict: Verdict::Pending,
         check: "digest",
@@ -185,41 +50,11 @@ fn pending() -> Flaw {
     }
 }
 
-fn unverifiable() -> Flaw {
+pub(super) fn unverifiable() -> Flaw {
     Flaw {
         verdict: Verdict::Unsupported,
         check: "digest",
         problem: "this version cannot compute digests of this algorithm".to_owned(),
-    }
-}
-
-fn flaw_of(error: &HashError) -> Flaw {
-    let (verdict, check, problem) = match error {
-        HashError::Cancelled { .. } => return pending(),
-        HashError::Unverifiable { .. } => return unverifiable(),
-        HashError::Size {
-            expected, found, ..
-        } => (
-            Verdict::Corrupt,
-            "size",
-            format!("it has {found} bytes, its descriptor says {expected}"),
-        ),
-        HashError::Digest { found, .. } => (
-            Verdict::Corrupt,
-            "digest",
-            format!("its content has the digest {found}"),
-        ),
-        HashError::Changed { .. } => (
-            Verdict::Corrupt,
-            "digest",
-            "it changed while it was read".to_owned(),
-        ),
-        HashError::Read { .. } => (Verdict::Corrupt, "read", causes(error)),
-    };
-    Flaw {
-        verdict,
-        check,
-        problem,
     }
 }
 

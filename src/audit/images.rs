@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Seen;
+use super::blobs;
 use super::content::{self, Findings};
 use super::cores::on_all_cores;
 use super::court::{Closures, Court};
@@ -67,7 +68,7 @@ pub(super) fn judge(
         .filter(|docket| docket.signatures.is_some())
         .map(|docket| (&docket.root.descriptor.digest, docket.closure))
         .collect();
-    let (blobs, seen) = content::judge_blobs(court.asked, hashes, progress, wanted.into_values());
+    let (blobs, seen) = blobs::judge_blobs(court.asked, hashes, progress, wanted.into_values());
     let problems_max = room::problems_max(selected.len());
     let judge = |docket: &Docket<'_>| match &docket.signatures {
         None => Case {

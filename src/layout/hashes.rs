@@ -15,7 +15,6 @@ mod table;
 mod verified;
 mod work;
 
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -30,8 +29,8 @@ use crate::files::{HeldLease, Refused};
 use crate::oci::{Algorithm, Descriptor, NoProgress, Progress};
 use memory::Store;
 use pass::{Counted, Watch, hash};
-use table::{Key, Table};
-use work::{Job, check_size, conclude, stopped};
+use table::Table;
+use work::{Busy, Job, check_size, conclude, stopped};
 
 /// Bytes of the chunks whose chaining values are recorded.
 pub const CHUNK_BYTES: u64 = 128 << 10;
@@ -63,7 +62,7 @@ pub enum Memory {
 pub struct Hashes {
     table: Mutex<Table>,
     store: Option<Store>,
-    busy: Mutex<HashSet<Key>>,
+    busy: Mutex<Busy>,
     finished: Condvar,
     bytes_hashed: AtomicU64,
     leases_unavailable: AtomicBool,

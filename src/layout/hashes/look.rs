@@ -16,6 +16,8 @@ use crate::oci::{Algorithm, Descriptor};
 #[derive(Debug, Default)]
 pub struct Look {
     held: Option<Held>,
+    /// A file in which something that was never hashed was looked for, and its state then.
+    met: Option<(Arc<OwnedFd>, Identity)>,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,7 @@ impl Hashes {
             Some(seen) => seen,
             None => {
                 // Most looks are at what was never hashed; then no lease is asked for.
-                if !self.knows(&key(*opened)?) && !self.knows(&key(Identity::now(file)?)?) {
+                if !self.knows(&key(*opened)?) && !self.knows(&key(look.meet(file)?)?) {
                     return None;
                 }
                 self.see(look, file)?
@@ -131,6 +133,18 @@ impl Look {
         };
         let held = self.held.as_ref()?;
         Arc::ptr_eq(&held.file, file).then_some(held.identity)
+    }
+
+    /// Returns the state of a file as it is, or was for the blob before this one: whoever hashes looks for himself.
+    fn meet(&mut self, file: &Arc<OwnedFd>) -> Option<Identity> {
+        match &self.met {
+            Some((met, state)) if Arc::ptr_eq(met, file) => Some(*state),
+            _ => {
+                let state = Identity::now(file)?;
+                self.met = Some((Arc::clone(file), state));
+                Some(state)
+            }
+        }
     }
 
     fn at(&self, file: &Arc<OwnedFd>) -> Option<Seen> {

@@ -1,5 +1,6 @@
 //! Hashing: under a lease where there is one, once at a time, on all cores.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -243,15 +244,17 @@ impl Hashes {
     /// Waits until nobody else hashes what `key` names.
     fn turn(&self, key: Key, progress: &dyn Progress) -> Result<Turn<'_>, Stop> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        while !busy.insert(key) {
+        while !busy.keys.insert(key) {
             if progress.cancelled() {
                 return Err(Stop::Cancelled);
             }
+            busy.waiting = busy.waiting.saturating_add(1);
             busy = self
                 .finished
                 .wait_timeout(busy, WAIT)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            busy.waiting = busy.waiting.saturating_sub(1);
         }
         Ok(Turn { hashes: self, key })
     }
@@ -259,7 +262,7 @@ impl Hashes {
     /// Returns the turn for `key` if nobody else hashes it.
     pub(super) fn free_turn(&self, key: Key) -> Option<Turn<'_>> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.insert(key).then_some(Turn { hashes: self, key })
+        busy.keys.insert(key).then_some(Turn { hashes: self, key })
     }
 }
 
@@ -285,6 +288,14 @@ pub(super) fn verified(
     })
 }
 
+/// Says what is being hashed.
+#[derive(Debug, Default)]
+pub(super) struct Busy {
+    keys: HashSet<Key>,
+    /// Those who wait for another's hashing.
+    waiting: usize,
+}
+
 /// Keeps others from hashing the same until it is dropped.
 pub(super) struct Turn<'a> {
     hashes: &'a Hashes,
@@ -293,12 +304,13 @@ pub(super) struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.hashes
-            .busy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
-        self.hashes.finished.notify_all();
+        let busy = &self.hashes.busy;
+        let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.keys.remove(&self.key);
+        // Waking nobody is a system call too.
+        if busy.waiting > 0 {
+            self.hashes.finished.notify_all();
+        }
     }
 }
 

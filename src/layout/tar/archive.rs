@@ -28,6 +28,8 @@ pub(super) struct Archive {
     /// Whether an equal state later proves the same headers: its times had settled, and nobody had it open or mapped for writing.
     pub(super) settled: bool,
     pub(super) index: Index,
+    /// User and group of this process, whose every member is shown to be.
+    owner: (u32, u32),
 }
 
 impl Archive {
@@ -103,6 +105,7 @@ impl Archive {
             outer: outer.unwrap_or(identity),
             settled: true,
             index,
+            owner: (files::effective_uid(), files::effective_gid()),
         })
     }
 
@@ -154,8 +157,8 @@ impl Archive {
             Node::Folder | Node::Special => (0, 0o555),
         };
         FileFacts {
-            uid: files::effective_uid(),
-            gid: files::effective_gid(),
+            uid: self.owner.0,
+            gid: self.owner.1,
             mode,
             size,
             modified: Timestamp {
