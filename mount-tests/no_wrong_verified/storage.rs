@@ -4,10 +4,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use signetfs::layout::{Hashes, Memory};
 use signetfs::report::Verdict;
 
 use super::content::Mapping;
-use super::{settle, signed, skip, status, tamper, verdict};
+use super::{judge, settle, signed, skip, status, tamper, verdict};
 use crate::support::layouts::blob_path;
 use crate::support::{User, copy, own_program, tool};
 
@@ -266,4 +267,51 @@ fn over_an_overlay_nothing_is_remembered() {
     assert!(text.contains(" leases=no "), "{text}");
     mapping.change();
     assert_eq!(remembering(&user, &point).0, Verdict::Corrupt);
+}
+
+#[test]
+fn a_change_within_the_second_of_another_is_noticed_where_times_are_whole_seconds() {
+    let name = "a_change_within_the_second_of_another_is_noticed_where_times_are_whole_seconds";
+    if !is_root() {
+        return skip(name, "only root mounts loop devices");
+    }
+    let Some(mkfs) = tool("mkfs.ext4") else {
+        return;
+    };
+    let (user, root, image) = signed();
+    let disk = user.path("disk");
+    std::fs::File::create(&disk)
+        .unwrap()
+        .set_len(8 << 20)
+        .unwrap();
+    let disk = disk.to_str().unwrap();
+    // Inodes of 128 bytes, those of ext3, have no room for parts of a second.
+    assert!(run(
+        mkfs.to_str().unwrap(),
+        &["-q", "-F", "-I", "128", disk]
+    ));
+    let point = user.path("point");
+    let Some(_mounted) = Mounted::new(&["-o", "loop", disk], &point) else {
+        return skip(name, "no loop device to be had");
+    };
+    let layout = point.join("hello");
+    copy(&root, &layout);
+    let layer = blob_path(&layout, &image.layers[0]);
+    let hashes = Hashes::new(Memory::None);
+    let good = std::fs::read(&layer).unwrap();
+    begin_a_second();
+    std::fs::write(&layer, &good).unwrap();
+    settle();
+    let judged = || judge(&user, &layout, &hashes).verdict();
+    assert_eq!(judged(), Verdict::Verified);
+    tamper(&layer);
+    assert_eq!(judged(), Verdict::Corrupt);
+}
+
+/// Waits until a second has just begun.
+fn begin_a_second() {
+    let now = std::time::SystemTime::now();
+    let past = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let part = std::time::Duration::from_nanos(u64::from(past.subsec_nanos()));
+    std::thread::sleep(std::time::Duration::from_millis(1020) - part);
 }

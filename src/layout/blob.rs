@@ -18,6 +18,9 @@ pub struct Timestamp {
 
 /// File times younger than this may be given again to a later change: the kernel's clock for them ticks slowly.
 const SETTLED_NANOSECONDS: i128 = 100_000_000;
+/// A time without a part of a second may come from a file system that keeps whole seconds (ext4 with inodes of 128 bytes, ext3),
+/// or every other one (FAT): a change later in them gets the same time.
+const COARSEST_NANOSECONDS: i128 = 2_000_000_000;
 
 impl Timestamp {
     /// Returns the time that the kernel would stamp on a file now.
@@ -31,7 +34,11 @@ impl Timestamp {
     pub fn is_settled(self, now: Self) -> bool {
         let nanoseconds =
             |time: Self| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
-        nanoseconds(now) - nanoseconds(self) >= SETTLED_NANOSECONDS
+        let tick = match self.nanoseconds {
+            0 => COARSEST_NANOSECONDS,
+            _ => 0,
+        };
+        nanoseconds(now) - nanoseconds(self) >= tick + SETTLED_NANOSECONDS
     }
 }
 
@@ -237,9 +244,20 @@ mod tests {
             seconds,
             nanoseconds,
         };
-        assert!(!at(5, 0).is_settled(at(5, 99_999_999)));
-        assert!(at(5, 0).is_settled(at(5, 100_000_000)));
+        assert!(!at(5, 1).is_settled(at(5, 100_000_000)));
+        assert!(at(5, 1).is_settled(at(5, 100_000_001)));
         assert!(at(4, 950_000_000).is_settled(at(5, 50_000_000)));
         assert!(!at(9, 0).is_settled(at(5, 0)));
+    }
+
+    #[test]
+    fn a_time_in_whole_seconds_settles_when_they_are_over() {
+        let at = |seconds, nanoseconds| Timestamp {
+            seconds,
+            nanoseconds,
+        };
+        assert!(!at(5, 0).is_settled(at(5, 999_999_999)));
+        assert!(!at(4, 0).is_settled(at(6, 99_999_999)));
+        assert!(at(4, 0).is_settled(at(6, 100_000_000)));
     }
 }
