@@ -1,5 +1,6 @@
 //! Real mounts, used with plain shell tools. They need root and FUSE, and are skipped with a word elsewhere.
 
+mod configuration;
 mod control;
 mod freshness;
 mod handles;

@@ -80,13 +80,11 @@ impl StampTaker {
     ///
     /// They are remembered where a name that came or went after the folder was read would have changed its times.
     fn paths_in(&self, folder: &Path, state: Option<&Metadata>) -> Arc<[PathBuf]> {
-        let Some(metadata) = state else {
+        // Nothing behind a symlink is read from a store, and it may lead into the very mount that this is taken for: looking there
+        // would wait for itself.
+        let Some(metadata) = state.filter(|metadata| metadata.is_dir()) else {
             return Arc::default();
         };
-        // Behind a symlink is another folder than the one that stat spoke of.
-        if !metadata.is_dir() {
-            return paths_in(folder).into();
-        }
         let state = folder_state(metadata);
         if let Some(listed) = self.lock().get(folder).filter(|had| had.state == state) {
             return Arc::clone(&listed.paths);
@@ -206,5 +204,18 @@ mod tests {
             settle();
             assert_eq!(taker.stamp(&dir, None), after);
         }
+    }
+
+    #[test]
+    fn nothing_behind_a_symlink_in_place_of_a_store_is_looked_at() {
+        let place = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let stores = place.path().join("truststore/x509/ca");
+        fs::create_dir_all(&stores).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), stores.join("one")).unwrap();
+        let dir = ConfigDir::find(Some(place.path()), &|_| None);
+        let before = stamp(&dir, None);
+        fs::write(elsewhere.path().join("a.pem"), "a").unwrap();
+        assert_eq!(stamp(&dir, None).values, before.values);
     }
 }
