@@ -70,6 +70,16 @@ impl ConfigDir {
         self.path.join("truststore/x509").join(kind.name())
     }
 
+    /// Returns the folders that all stores lie in, up to the configuration itself: none of them may be writable by everybody.
+    pub(super) fn above_stores(&self) -> [PathBuf; 3] {
+        let below = |name: &str| self.path.join(name);
+        [
+            below("truststore/x509"),
+            below("truststore"),
+            self.path.clone(),
+        ]
+    }
+
     /// Returns the path of one store.
     pub(super) fn store(&self, store: &StoreName) -> PathBuf {
         self.stores(store.kind).join(&store.name)
@@ -95,10 +105,9 @@ impl ConfigDir {
             let stat = open.stat().map_err(SettingsError::file(&stores))?;
             refuse_world_writable(&stores, stat.mode)?;
         }
-        let own = |folder: &&Path| folder.starts_with(&self.path);
-        for folder in stores.ancestors().skip(1).take_while(own) {
-            match std::fs::metadata(folder) {
-                Ok(facts) => refuse_world_writable(folder, facts.mode())?,
+        for folder in self.above_stores() {
+            match std::fs::metadata(&folder) {
+                Ok(facts) => refuse_world_writable(&folder, facts.mode())?,
                 Err(error) if is_absent(&error) => {}
                 Err(error) => return Err(SettingsError::io("examining", folder)(error)),
             }

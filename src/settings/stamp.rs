@@ -61,6 +61,9 @@ impl StampTaker {
             }
         }
         stamp.add(fs::symlink_metadata(dir.keys()).ok().as_ref());
+        for folder in dir.above_stores() {
+            stamp.add_mode(fs::metadata(folder).ok().as_ref());
+        }
         for kind in [StoreType::Ca, StoreType::SigningAuthority, StoreType::Tsa] {
             let folder = dir.stores(kind);
             let state = fs::metadata(&folder).ok();
@@ -127,6 +130,15 @@ fn changed(metadata: &Metadata) -> Timestamp {
 }
 
 impl SettingsStamp {
+    /// Adds whose a folder is and who may write it, not when names in it came or went: it holds other things too.
+    fn add_mode(&mut self, metadata: Option<&Metadata>) {
+        let facts = metadata.map(|metadata| {
+            let mode = u64::from(metadata.mode());
+            [metadata.dev(), metadata.ino(), mode]
+        });
+        self.values.extend(facts.unwrap_or_default());
+    }
+
     /// Adds what stat said of one input; absence counts too.
     fn add(&mut self, metadata: Option<&Metadata>) {
         let Some(metadata) = metadata else {
@@ -217,5 +229,20 @@ mod tests {
         let before = stamp(&dir, None);
         fs::write(elsewhere.path().join("a.pem"), "a").unwrap();
         assert_eq!(stamp(&dir, None).values, before.values);
+    }
+
+    #[test]
+    fn who_may_write_a_folder_above_the_stores_is_part_of_it() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir_all(place.path().join("truststore/x509/ca")).unwrap();
+        let dir = ConfigDir::find(Some(place.path()), &|_| None);
+        for name in ["", "truststore", "truststore/x509", "truststore/x509/ca"] {
+            let folder = place.path().join(name);
+            let before = stamp(&dir, None).values;
+            fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+            assert_ne!(stamp(&dir, None).values, before, "{name}");
+        }
     }
 }
