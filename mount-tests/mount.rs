@@ -77,6 +77,13 @@ impl Scene {
         let mut arguments = vec!["mount", source, point];
         arguments.extend(flags);
         self.user.succeed(&arguments);
+        self.mounted(point)
+    }
+
+    /// Returns what is mounted at a point.
+    #[track_caller]
+    fn mounted(&self, point: &str) -> Mount {
+        let path = self.user.path(point);
         let pid = extended_attribute(&path, "user.signetfs.pid")
             .unwrap()
             .unwrap();

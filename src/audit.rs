@@ -62,6 +62,17 @@ pub enum InvalidPolicy {
     Content(PolicyError),
     /// Its file cannot be used.
     File(String),
+    /// The system could not read its file, which may be over without anything having changed.
+    Unread(String),
+}
+
+impl Trust {
+    /// Returns whether all of it could be read, or not for reasons that stand while nothing changes.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        let is_policy_read = !matches!(self.policy, PolicyState::Invalid(InvalidPolicy::Unread(_)));
+        is_policy_read && self.anchors.is_read()
+    }
 }
 
 /// Selects images.

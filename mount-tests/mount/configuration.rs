@@ -1,9 +1,15 @@
 //! Policies and stores that cannot be read for a moment, or lead where they should not.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
 
 use super::Scene;
+use crate::support::layouts::blob_path;
+
+/// As many open files as the serving process may have in a test.
+const OPEN_FILES: usize = 128;
 
 #[test]
 fn a_store_that_leads_into_the_mount_makes_no_look_wait_for_itself() {
@@ -16,6 +22,37 @@ fn a_store_that_leads_into_the_mount_makes_no_look_wait_for_itself() {
     // Not in this process: a look that waits for itself could not even be ended.
     let token = scene.shell("timeout -s KILL 10 head -1 mnt/verify-status", 0);
     assert_eq!(token.stdout, "verified\n");
+}
+
+#[test]
+fn what_could_not_be_read_for_lack_of_open_files_is_read_again_when_there_are() {
+    let Some(scene) = Scene::new() else { return };
+    scene.user.with_key("second");
+    scene.user.succeed(&["sign", "lay:v1"]);
+    let flags = "--reads checked";
+    fs::create_dir(scene.user.path("mnt")).unwrap();
+    let program = crate::support::own_program();
+    scene.shell(
+        &format!("ulimit -n {OPEN_FILES}; {program} mount {flags} lay mnt"),
+        0,
+    );
+    let mount = scene.mounted("mnt");
+    // So long that the names in the stores are remembered, and nothing is looked at only because it is new.
+    sleep(Duration::from_millis(200));
+    assert_eq!(mount.token(), "verified", "{}", mount.status());
+    let blob = blob_path(&mount.point, &scene.image.layers[0]);
+    let held: Vec<File> = (0..2 * OPEN_FILES)
+        .map_while(|_| File::open(&blob).ok())
+        .collect();
+    assert!(held.len() < 2 * OPEN_FILES, "the files ran out");
+    let policy = File::open(scene.user.config().join("trustpolicy.json")).unwrap();
+    policy
+        .set_modified(SystemTime::now() - Duration::from_secs(60))
+        .unwrap();
+    let status = mount.status();
+    assert!(status.starts_with("policy-invalid\n"), "{status}");
+    drop(held);
+    assert_eq!(mount.decided(), "verified", "{}", mount.status());
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub(super) fn policy_problems(asked: &Asked<'_>) -> Vec<Problem> {
         check: "policy",
         problem: match why {
             InvalidPolicy::Content(error) => causes(error),
-            InvalidPolicy::File(problem) => problem.clone(),
+            InvalidPolicy::File(problem) | InvalidPolicy::Unread(problem) => problem.clone(),
         },
         hint: "correct the trust policy".to_owned(),
     }]

@@ -30,7 +30,11 @@ pub fn read_with_bytes(config: &ConfigDir, flag: Option<&Path>) -> (Trust, Optio
             None,
         ),
         Err(error) => {
-            let policy = PolicyState::Invalid(InvalidPolicy::File(explain(&error)));
+            let why = match error.may_pass() {
+                true => InvalidPolicy::Unread(explain(&error)),
+                false => InvalidPolicy::File(explain(&error)),
+            };
+            let policy = PolicyState::Invalid(why);
             (without_file(policy, origin, flag), None)
         }
     }

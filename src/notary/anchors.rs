@@ -52,6 +52,8 @@ pub struct StoreName {
 pub struct AnchorsError {
     /// What is wrong, naming the store and the file.
     pub problem: String,
+    /// Whether it may be over without anything having changed: then the store has to be read again.
+    pub may_pass: bool,
 }
 
 /// Holds trust stores as they were read, errors included (an error is an authenticity failure, not fatal).
@@ -59,6 +61,18 @@ pub struct AnchorsError {
 pub struct Anchors {
     /// Each store's certificates, or why it cannot be used.
     pub stores: BTreeMap<StoreName, Result<Vec<Certificate>, AnchorsError>>,
+}
+
+impl Anchors {
+    /// Returns whether every store could be read, or not for reasons that stand while nothing changes.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        let may_pass = |error: &AnchorsError| error.may_pass;
+        !self
+            .stores
+            .values()
+            .any(|store| store.as_ref().is_err_and(may_pass))
+    }
 }
 
 impl AnchorsError {
@@ -71,6 +85,7 @@ impl AnchorsError {
                 quote(&store.name),
                 quote(store.kind.name())
             ),
+            may_pass: false,
         }
     }
 
@@ -79,6 +94,7 @@ impl AnchorsError {
     pub fn file(store: &StoreName, file: &str, what: &str) -> Self {
         Self {
             problem: format!("trusted certificate {} {what}", place(store, file)),
+            may_pass: false,
         }
     }
 }
@@ -108,6 +124,7 @@ pub fn check_store(
                 store.kind.name(),
                 limits::TRUST_STORE_FILES_MAX
             ),
+            may_pass: false,
         });
     }
     let mut sorted: Vec<&(String, Vec<u8>)> = files.iter().collect();
@@ -123,6 +140,7 @@ pub fn check_store(
                 quote(&store.name),
                 quote(store.kind.name())
             ),
+            may_pass: false,
         });
     }
     Ok(certificates)
@@ -143,6 +161,7 @@ pub fn check_file(
                 "failed to read the trusted certificate {}. {error}",
                 place(store, name)
             ),
+            may_pass: false,
         })?;
     for certificate in &certificates {
         check_certificate(store, name, certificate)?;
@@ -164,6 +183,7 @@ fn check_certificate(
                 place(store, file),
                 subject()
             ),
+            may_pass: false,
         });
     }
     if store.kind == StoreType::Tsa && !(certificate.is_ca && certificate.is_self_signed()) {

@@ -204,6 +204,12 @@ impl SettingsError {
         }
     }
 
+    /// Returns whether it may be over without anything having changed: the system had no room or no open files left, or a disk failed.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.io_error().is_some_and(may_pass)
+    }
+
     /// Returns the error of a system call that is beneath this one, if any.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
@@ -212,4 +218,9 @@ impl SettingsError {
             _ => None,
         }
     }
+}
+
+/// Returns whether an error of a system call may be over without anything having changed. Permissions do not change so.
+pub(super) fn may_pass(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::PermissionDenied
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ConfigDir;
@@ -18,6 +19,9 @@ use crate::oci::limits;
 pub struct SettingsStamp {
     /// Compared, never interpreted.
     pub values: Vec<u64>,
+    /// Differs from that of every other stamp where an equal one would prove nothing: something changed so short a time before
+    /// that a change just after it would have got the same time.
+    pub unsettled: Option<u64>,
     /// The latest ctime among the inputs.
     pub newest: Timestamp,
 }
@@ -26,6 +30,8 @@ pub struct SettingsStamp {
 #[derive(Debug, Default)]
 pub struct StampTaker {
     folders: Mutex<HashMap<PathBuf, Listed>>,
+    /// How often something could not be read although it is there.
+    doubts: AtomicU64,
 }
 
 /// Is what a folder held.
@@ -48,7 +54,10 @@ impl StampTaker {
     /// Returns what [`stamp`] returns.
     #[must_use]
     pub fn stamp(&self, dir: &ConfigDir, policy_file: Option<&Path>) -> SettingsStamp {
+        static UNSETTLED: AtomicU64 = AtomicU64::new(0);
+        let now = Timestamp::now();
         let mut stamp = SettingsStamp::default();
+        stamp.values.push(self.doubts.load(Ordering::Acquire));
         match policy_file {
             Some(path) => {
                 stamp.add(fs::symlink_metadata(path).ok().as_ref());
@@ -76,7 +85,15 @@ impl StampTaker {
                 }
             }
         }
+        if !stamp.newest.is_settled(now) {
+            stamp.unsettled = Some(UNSETTLED.fetch_add(1, Ordering::Relaxed));
+        }
         stamp
+    }
+
+    /// Makes the next stamp differ: something could not be read, which may be over by then without a trace (no open files were left).
+    pub fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Returns the paths in a folder that stat said this of, just now.
@@ -93,7 +110,12 @@ impl StampTaker {
             return Arc::clone(&listed.paths);
         }
         let now = Timestamp::now();
-        let paths: Arc<[PathBuf]> = paths_in(folder).into();
+        let Some(paths) = paths_in(folder) else {
+            // What is in it is not known, and so no later stamp may equal this one.
+            self.doubt();
+            return Arc::default();
+        };
+        let paths: Arc<[PathBuf]> = paths.into();
         if changed(metadata).is_settled(now) {
             let mut folders = self.lock();
             if folders.len() >= FOLDERS_MAX {
@@ -163,14 +185,21 @@ impl SettingsStamp {
     }
 }
 
-/// Returns the paths in a folder, sorted; a folder with more than a store may hold cannot be used anyway.
-fn paths_in(folder: &Path) -> Vec<PathBuf> {
-    let names = open_folder(folder)
-        .ok()
-        .flatten()
-        .and_then(|open| open.names(limits::TRUST_STORE_FILES_MAX).ok().flatten());
+/// Returns the paths in a folder, sorted; nothing where it cannot be read.
+///
+/// A folder with more than a store may hold cannot be used anyway, and neither can one that may not be read.
+fn paths_in(folder: &Path) -> Option<Vec<PathBuf>> {
+    let names = match open_folder(folder) {
+        Ok(None) => None,
+        Ok(Some(open)) => match open.names(limits::TRUST_STORE_FILES_MAX) {
+            Ok(names) => names,
+            Err(_) => return None,
+        },
+        Err(error) if error.may_pass() => return None,
+        Err(_) => None,
+    };
     let names = names.unwrap_or_default().into_iter();
-    names.map(|name| folder.join(name)).collect()
+    Some(names.map(|name| folder.join(name)).collect())
 }
 
 #[cfg(test)]
@@ -188,7 +217,7 @@ mod tests {
         let taker = StampTaker::default();
         let remembered = |taker: &StampTaker| taker.lock().len();
         let settle = || std::thread::sleep(std::time::Duration::from_millis(150));
-        assert_eq!(taker.stamp(&dir, None), stamp(&dir, None));
+        let _ = taker.stamp(&dir, None);
         assert_eq!(
             remembered(&taker),
             0,
@@ -200,6 +229,7 @@ mod tests {
         assert_eq!(taker.stamp(&dir, None), before);
         // In place, which the folder does not tell.
         fs::write(&first, "aa").unwrap();
+        settle();
         assert_eq!(taker.stamp(&dir, None), stamp(&dir, None));
         for change in [
             &|| fs::write(&second, "b").unwrap(),
@@ -211,10 +241,37 @@ mod tests {
             let before = taker.stamp(&dir, None);
             change();
             let after = taker.stamp(&dir, None);
-            assert_ne!(after, before);
-            assert_eq!(after, stamp(&dir, None));
+            assert_ne!(after.values, before.values);
+            assert_eq!(after.values, stamp(&dir, None).values);
             settle();
-            assert_eq!(taker.stamp(&dir, None), after);
+            assert_eq!(taker.stamp(&dir, None), stamp(&dir, None));
+        }
+    }
+
+    #[test]
+    fn what_just_changed_is_no_proof_for_a_later_look() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("trustpolicy.json"), "a").unwrap();
+        let dir = ConfigDir::find(Some(place.path()), &|_| None);
+        let (one, other) = (stamp(&dir, None), stamp(&dir, None));
+        assert_eq!(one.values, other.values);
+        assert_ne!(one, other, "a change may come that gives the same times");
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        assert_eq!(stamp(&dir, None), stamp(&dir, None));
+    }
+
+    #[test]
+    fn who_may_write_a_folder_above_the_stores_is_part_of_it() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir_all(place.path().join("truststore/x509/ca")).unwrap();
+        let dir = ConfigDir::find(Some(place.path()), &|_| None);
+        for name in ["", "truststore", "truststore/x509", "truststore/x509/ca"] {
+            let folder = place.path().join(name);
+            let before = stamp(&dir, None).values;
+            fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+            assert_ne!(stamp(&dir, None).values, before, "{name}");
         }
     }
 
@@ -232,17 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn who_may_write_a_folder_above_the_stores_is_part_of_it() {
-        use std::os::unix::fs::PermissionsExt;
-
+    fn a_doubt_makes_one_stamp_differ() {
         let place = tempfile::tempdir().unwrap();
-        fs::create_dir_all(place.path().join("truststore/x509/ca")).unwrap();
         let dir = ConfigDir::find(Some(place.path()), &|_| None);
-        for name in ["", "truststore", "truststore/x509", "truststore/x509/ca"] {
-            let folder = place.path().join(name);
-            let before = stamp(&dir, None).values;
-            fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
-            assert_ne!(stamp(&dir, None).values, before, "{name}");
-        }
+        let taker = StampTaker::default();
+        let before = taker.stamp(&dir, None);
+        assert_eq!(taker.stamp(&dir, None), before);
+        taker.doubt();
+        let after = taker.stamp(&dir, None);
+        assert_ne!(after, before);
+        assert_eq!(taker.stamp(&dir, None), after);
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::may_pass;
 use super::place::{WORLD_WRITABLE, make_folders, open_folder, refuse_world_writable, write_new};
 use super::{ConfigDir, SettingsError};
 use crate::files::{FileError, Folder, Kind, read_path};
@@ -264,6 +266,10 @@ fn read_stored(
 ) -> Result<Vec<Certificate>, AnchorsError> {
     let shown = name.to_string_lossy();
     let refused = |what: &str| AnchorsError::file(store, &shown, what);
+    let unread = |error: &FileError| AnchorsError {
+        may_pass: passes(error),
+        ..refused(&format!("cannot be read: {}", chain(error)))
+    };
     let file = match folder.file(Path::new(name)) {
         Ok(Some(file)) => file,
         Ok(None) => return Err(refused("vanished while the store was read")),
@@ -272,14 +278,14 @@ fn read_stored(
                 "is not a regular file (directories or symlinks are not supported)",
             ));
         }
-        Err(error) => return Err(refused(&format!("cannot be read: {}", chain(&error)))),
+        Err(error) => return Err(unread(&error)),
     };
     if refuse_world_writable(Path::new(name), file.stat.mode).is_err() {
         return Err(refused(WORLD_WRITABLE));
     }
     let bytes = file
         .read_bounded(limits::TRUST_STORE_FILE_BYTES_MAX)
-        .map_err(|error| refused(&format!("cannot be read: {}", chain(&error))))?;
+        .map_err(|error| unread(&error))?;
     check_file(store, &shown, &bytes)
 }
 
@@ -299,7 +305,7 @@ fn names_in(path: &Path) -> Result<Vec<String>, SettingsError> {
 }
 
 /// Returns the error of a store that is there but cannot be read.
-fn inaccessible(store: &StoreName, error: &dyn std::error::Error) -> AnchorsError {
+fn inaccessible(store: &StoreName, error: &(dyn std::error::Error + 'static)) -> AnchorsError {
     AnchorsError {
         problem: format!(
             "failed to access the trust store {:?} of type {:?}: {}",
@@ -307,7 +313,14 @@ fn inaccessible(store: &StoreName, error: &dyn std::error::Error) -> AnchorsErro
             store.kind.name(),
             chain(error)
         ),
+        may_pass: passes(error),
     }
+}
+
+/// Returns whether a system call failed beneath an error, for a reason that may pass.
+fn passes(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(may_pass))
 }
 
 /// Returns an error about a store as a whole.
@@ -318,6 +331,7 @@ fn about(store: &StoreName, what: &str) -> AnchorsError {
             store.name,
             store.kind.name()
         ),
+        may_pass: false,
     }
 }
 

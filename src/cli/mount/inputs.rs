@@ -30,6 +30,9 @@ impl Inputs for Configured {
 
     fn trust(&self) -> ConfiguredTrust {
         let (trust, policy_bytes) = trust::read_with_bytes(&self.config, self.pinned.as_deref());
+        if !trust.is_read() {
+            self.stamps.doubt();
+        }
         ConfiguredTrust {
             trust,
             policy_bytes,
@@ -37,7 +40,11 @@ impl Inputs for Configured {
     }
 
     fn anchors(&self, policy: &Policy) -> Anchors {
-        settings::read_anchors(&self.config, policy)
+        let anchors = settings::read_anchors(&self.config, policy);
+        if !anchors.is_read() {
+            self.stamps.doubt();
+        }
+        anchors
     }
 
     fn signer(&self, name: Option<&str>) -> Result<Arc<dyn Signer>, SettingsError> {

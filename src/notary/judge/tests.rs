@@ -288,6 +288,7 @@ fn one_unusable_store_fails_even_beside_a_good_one() {
     );
     let error = AnchorsError {
         problem: "unreadable".to_owned(),
+        may_pass: false,
     };
     let mut anchors = anchors();
     anchors
