@@ -326,3 +326,28 @@ fn words_of_a_registry_are_no_commands_for_a_terminal() {
     assert!(!ran.stderr.contains('\u{1b}'), "{ran:?}");
     assert!(!ran.stderr.contains("\nsignetfs: done"), "{ran:?}");
 }
+
+#[test]
+fn a_proxy_that_fails_is_named_and_socks_is_refused() {
+    let made = signed();
+    let sync_through = |proxy: &str| {
+        let mut command = made.user.signetfs(&[
+            "sync",
+            "--plain-http",
+            "--attempts",
+            "1",
+            "hello:v1",
+            "registry.example/app:v1",
+        ]);
+        command.env("HTTP_PROXY", proxy);
+        Ran::of(command.output().unwrap())
+    };
+    let down = sync_through("http://127.0.0.1:1");
+    let words = down.error(32);
+    assert!(words.contains("through the proxy 127.0.0.1:1"), "{words}");
+    for proxy in ["socks5://127.0.0.1:1", "socks4://127.0.0.1:1"] {
+        let refused = sync_through(proxy);
+        let words = refused.error(1);
+        assert!(words.contains("SOCKS"), "{words}");
+    }
+}

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ureq::config::AutoHeaderValue;
 use ureq::http::{self, HeaderMap};
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::{Agent, AsSendBody, Proxy, SendBody};
+use ureq::{Agent, AsSendBody, Proxy, ProxyProtocol, SendBody};
 
-use super::error::{HttpError, failed};
+use super::error::HttpError;
 use super::handed::{Content, Handing};
 use super::pace::{self, Paced};
 use super::plain::Connections;
@@ -95,6 +95,8 @@ pub struct ClientOptions {
 pub struct Client {
     agent: Agent,
     stall: Duration,
+    /// `HOST:PORT` of the proxy, for messages.
+    proxy: Option<String>,
 }
 
 impl Client {
@@ -108,12 +110,12 @@ impl Client {
         environment: proxy::Environment<'_>,
     ) -> Result<Self, HttpError> {
         let tls = tls::configure(&options.tls).map_err(HttpError::Tls)?;
-        let proxy = match proxy::for_origin(origin, environment) {
-            None => None,
-            Some(text) => Some(Proxy::new(&text).map_err(|_| HttpError::Proxy {
-                origin: origin.to_string(),
-            })?),
-        };
+        let proxy = proxy::for_origin(origin, environment)
+            .map(|text| usable(&text, origin))
+            .transpose()?;
+        let proxy_name = proxy
+            .as_ref()
+            .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -136,6 +138,7 @@ impl Client {
         Ok(Self {
             agent: Agent::with_parts(config, Connections::default(), DefaultResolver::default()),
             stall: options.stall,
+            proxy: proxy_name,
         })
     }
 
@@ -168,7 +171,7 @@ impl Client {
                 let result = self.run(url, builder.body(SendBody::from_reader(&mut handing)));
                 let handed = handing.finish();
                 let response = result?;
-                handed.map_err(|error| failed(url, error.into()))?;
+                handed.map_err(|error| self.failed(url, error.into()))?;
                 Ok(response)
             }
         }
@@ -179,9 +182,11 @@ impl Client {
         url: &Url,
         request: Result<http::Request<S>, http::Error>,
     ) -> Result<Response, HttpError> {
-        let request = request.map_err(|error| failed(url, error.into()))?;
+        let request = request.map_err(|error| self.failed(url, error.into()))?;
         let answer = self.agent.run(request);
-        let (parts, body) = answer.map_err(|error| failed(url, error))?.into_parts();
+        let (parts, body) = answer
+            .map_err(|error| self.failed(url, error))?
+            .into_parts();
         Ok(Response {
             status: parts.status.as_u16(),
             headers: parts.headers,
@@ -189,6 +194,31 @@ impl Client {
             url: url.public(),
             stall: self.stall,
         })
+    }
+
+    /// Returns the error of an exchange; a proxy is named, because it may be what fails.
+    fn failed(&self, url: &Url, source: ureq::Error) -> HttpError {
+        let url = match &self.proxy {
+            None => url.public(),
+            Some(proxy) => format!("{} through the proxy {proxy}", url.public()),
+        };
+        HttpError::Exchange {
+            url,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Returns a proxy that is named by a URL.
+///
+/// # Errors
+/// Refuses what is no URL, and SOCKS, of which the library would panic.
+fn usable(text: &str, origin: &Origin) -> Result<Proxy, HttpError> {
+    let origin = || origin.to_string();
+    let proxy = Proxy::new(text).map_err(|_| HttpError::Proxy { origin: origin() })?;
+    match proxy.protocol() {
+        ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
+        _ => Err(HttpError::Socks { origin: origin() }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{TlsError, Url};
+use super::TlsError;
 
 /// Tells what kind of failure an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,14 @@ pub enum HttpError {
         /// What it is for.
         origin: String,
     },
+    /// The proxy of the environment speaks SOCKS.
+    #[error(
+        "the proxy for {origin} speaks SOCKS, which is not supported: name one that speaks HTTP"
+    )]
+    Socks {
+        /// What it is for.
+        origin: String,
+    },
 }
 
 impl HttpError {
@@ -62,7 +70,9 @@ impl HttpError {
         match self {
             Self::Exchange { source, .. } => exchange_failure(source),
             Self::Body { .. } => Failure::Transient,
-            Self::TooLarge { .. } | Self::Tls(_) | Self::Proxy { .. } => Failure::Lasting,
+            Self::TooLarge { .. } | Self::Tls(_) | Self::Proxy { .. } | Self::Socks { .. } => {
+                Failure::Lasting
+            }
         }
     }
 
@@ -99,7 +109,9 @@ impl HttpError {
                 _ => return false,
             },
             Self::Body { source, .. } => source,
-            Self::TooLarge { .. } | Self::Tls(_) | Self::Proxy { .. } => return false,
+            Self::TooLarge { .. } | Self::Tls(_) | Self::Proxy { .. } | Self::Socks { .. } => {
+                return false;
+            }
         };
         let numbers = [libc::ENOMEM, libc::ENOBUFS, libc::EMFILE, libc::ENFILE];
         cause
@@ -162,21 +174,15 @@ fn exchange_failure(error: &ureq::Error) -> Failure {
     }
 }
 
-/// Returns the error of an exchange.
-pub(super) fn failed(url: &Url, source: ureq::Error) -> HttpError {
-    HttpError::Exchange {
-        url: url.public(),
-        source: Box::new(source),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn io_failed(number: i32) -> HttpError {
-        let url = Url::parse("http://r.example/v2/").unwrap();
-        failed(&url, io::Error::from_raw_os_error(number).into())
+        HttpError::Exchange {
+            url: "http://r.example/v2/".to_owned(),
+            source: Box::new(io::Error::from_raw_os_error(number).into()),
+        }
     }
 
     #[test]
