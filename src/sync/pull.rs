@@ -163,7 +163,8 @@ fn fetch(
         });
     };
     let folder = blobs_folder(root, algorithm.name()).map_err(SyncError::File)?;
-    let mut temporary = Temporary::empty(&folder).map_err(SyncError::File)?;
+    // A kill leaves nothing of it: a layer may be large, and whoever pulls again starts it anew.
+    let mut temporary = Temporary::unnamed(&folder).map_err(SyncError::File)?;
     let came = pull.registry.download(blob, &mut |piece| {
         if progress.cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
