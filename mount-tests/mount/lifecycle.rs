@@ -173,6 +173,20 @@ fn nothing_holds_the_output_of_the_command() {
 }
 
 #[test]
+fn nothing_that_a_script_had_open_is_held() {
+    let Some(scene) = Scene::new() else { return };
+    fs::create_dir(scene.user.path("mnt")).unwrap();
+    let program = crate::support::own_program();
+    // A lock is held by whoever has the file open, and a pipe ends when nobody has.
+    let ran = scene.shell(
+        &format!("x=$(exec 7>lock 9>&1; flock 7; {program} mount lay mnt >out 2>&1); flock -n lock echo free"),
+        0,
+    );
+    assert_eq!(ran.stdout, "free\n");
+    unmount(&scene.user.path("mnt"), Unmount::Idle).unwrap();
+}
+
+#[test]
 fn a_mount_in_the_foreground_serves_until_a_signal() {
     let Some(scene) = Scene::new() else { return };
     let point = scene.user.path("mnt");

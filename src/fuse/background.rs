@@ -2,7 +2,7 @@
 //!
 //! Started again rather than forked: a process with threads cannot be forked safely, and nothing half open is carried over.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -83,7 +83,19 @@ fn take(number: &OsString) -> io::Result<UnixStream> {
     let stream = UnixStream::from(mount::take_inherited(number)?);
     // Whatever else may have this number is no socket with a peer.
     stream.peer_addr()?;
+    if !std::env::args_os().any(|argument| is_descriptor(&argument)) {
+        // Locks, and pipes whose end somebody waits for, would be held for as long as the mount lives.
+        mount::close_inherited_but(number);
+    }
     Ok(stream)
+}
+
+/// Returns whether a word of the command line names an inherited descriptor, as `<(...)` of shells does.
+fn is_descriptor(argument: &OsStr) -> bool {
+    let bytes = argument.as_encoded_bytes();
+    [&b"/dev/fd/"[..], b"/proc/self/fd/"]
+        .iter()
+        .any(|place| bytes.windows(place.len()).any(|window| window == *place))
 }
 
 fn start(ready: &UnixStream) -> io::Result<Child> {

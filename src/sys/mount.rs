@@ -162,6 +162,23 @@ pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Closes every descriptor that the program was started with, but for the standard streams and one more.
+///
+/// Call it before anything is opened. A kernel that does not know the call (before Linux 5.9) leaves them open.
+pub fn close_inherited_but(keep: RawFd) {
+    let close = |first: RawFd, last: libc::c_uint| {
+        if let Ok(first) = libc::c_uint::try_from(first)
+            && first <= last
+        {
+            // SAFETY: the caller has opened nothing yet, so nobody owns a descriptor in this range.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    };
+    let before = libc::c_uint::try_from(keep.saturating_sub(1));
+    close(3, before.unwrap_or(0));
+    close(keep.saturating_add(1).max(3), libc::c_uint::MAX);
+}
+
 /// Receives one descriptor from a socket.
 ///
 /// # Errors
