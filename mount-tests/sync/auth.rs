@@ -278,6 +278,61 @@ fn with_stdin(user: &User, arguments: &[&str], line: &[u8]) -> crate::support::R
 }
 
 #[test]
+fn logs_in_with_the_flags_and_variables_of_notation() {
+    let made = signed();
+    let registry = Registry::start(Behaviour {
+        login: Login::Basic,
+        ..Behaviour::default()
+    });
+    let host = registry.state.address.clone();
+    let login = |more: &[&str], variables: &[(&str, &str)]| {
+        let flags = ["login", "--insecure-registry", "--allow-plaintext", &host];
+        let mut command = made.user.signetfs(&[&flags[..], more].concat());
+        command.envs(variables.iter().copied());
+        crate::support::Ran::of(command.output().unwrap())
+    };
+    let (user, password) = (
+        ("NOTATION_USERNAME", "user"),
+        ("NOTATION_PASSWORD", "secret"),
+    );
+    login(&[], &[]).error(2);
+    login(&["-u", "user"], &[]).error(2);
+    login(&["-u", "user", "-p", "wrong"], &[]).error(30);
+    for (flags, variables) in [
+        (&["-u", "user", "-p", "secret"][..], &[][..]),
+        (&["-u", "user"], &[password]),
+        (&[], &[user, password]),
+    ] {
+        let ran = login(flags, variables);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (0, "Login Succeeded\n"),
+            "{ran:?}"
+        );
+        assert!(made.user.succeed(&["logout", &host]).contains("Succeeded"));
+    }
+    // A name alone is not a wish for what somebody else stored.
+    log_in(&made.user, &registry);
+    assert_eq!(
+        sync(&made.user, "hello:v1", &registry.at("app"), &[]).code,
+        0
+    );
+    sync(
+        &made.user,
+        "hello:v1",
+        &registry.at("app"),
+        &["-u", "other"],
+    )
+    .error(2);
+    let place = registry.at("app:v1");
+    let verify = ["verify", "--insecure-registry", &place];
+    made.user.succeed(&verify);
+    made.user
+        .run(&[&verify[..], &["-u", "other"]].concat())
+        .error(30);
+}
+
+#[test]
 fn keeps_a_login_never_in_plain_text_silently() {
     let made = signed();
     let registry = Registry::start(Behaviour {

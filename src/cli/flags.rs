@@ -7,6 +7,7 @@ use super::answer::{Failure, Form};
 use super::layouts::Kind;
 use super::sync::flags::Connection;
 use crate::layout::{Hashes, Memory};
+use crate::registry::{Credential, CredentialKind};
 use crate::settings::ConfigDir;
 
 /// Flags of every command.
@@ -86,16 +87,8 @@ impl Reading {
     /// Returns how a registry is reached, by notation's flags and variables.
     #[must_use]
     pub fn connection(&self) -> Connection {
-        let variable = |name: &str| std::env::var(name).ok();
-        let username = self
-            .username
-            .clone()
-            .or_else(|| variable("NOTATION_USERNAME"));
-        let password = self
-            .password
-            .clone()
-            .or_else(|| variable("NOTATION_PASSWORD"));
-        Connection::of_notation(username.zip(password), self.insecure_registry)
+        let login = notations_login(self.username.as_deref(), self.password.as_deref());
+        Connection::of_notation(login, self.insecure_registry)
     }
 
     /// Returns the table of hashes, with the memory of earlier commands unless it is unwanted.
@@ -106,6 +99,29 @@ impl Reading {
             _ => Memory::None,
         })
     }
+}
+
+/// Returns the credential of notation's flags and variables. As for notation, a password without a user name is an identity token, and a
+/// user name without a password is tried without one.
+#[must_use]
+pub fn notations_login(username: Option<&str>, password: Option<&str>) -> Option<Credential> {
+    let given = |flag: Option<&str>, name: &str| {
+        let value = flag.map(str::to_owned).or_else(|| std::env::var(name).ok());
+        value.filter(|value| !value.is_empty())
+    };
+    let username = given(username, "NOTATION_USERNAME");
+    let kind = match (username, given(password, "NOTATION_PASSWORD")) {
+        (None, None) => return None,
+        (None, Some(token)) => CredentialKind::Identity(token),
+        (Some(user), password) => CredentialKind::Basic {
+            user,
+            password: password.unwrap_or_default(),
+        },
+    };
+    Some(Credential {
+        kind,
+        source: "the command line or environment".to_owned(),
+    })
 }
 
 /// Returns `$XDG_CACHE_HOME/signetfs/hashes`, else `~/.cache/signetfs/hashes`.
@@ -136,6 +152,18 @@ pub struct Foreign {
 }
 
 impl Foreign {
+    /// Refuses the flags that a verification cannot obey. `--plugin-config` speaks to verification plugins, and a signature that needs one is refused.
+    ///
+    /// # Errors
+    /// Names the first of them that was given.
+    pub fn refuse_for_verification(&self) -> Result<(), Failure> {
+        let others = Self {
+            plugin_config: Vec::new(),
+            ..self.clone()
+        };
+        others.refuse()
+    }
+
     /// Refuses the flags that this version cannot obey.
     ///
     /// # Errors

@@ -6,10 +6,12 @@ use serde_json::json;
 
 use super::answer::{Answer, Failure, Form};
 use super::exit::Exit;
-use super::flags::Global;
+use super::flags::{Global, notations_login};
 use super::sync::flags::Connection;
 use crate::registry::keeping::{self, Kept, PlainText};
-use crate::registry::{Access, CredentialError, CredentialKind, Finder, RegistryReference};
+use crate::registry::{
+    Access, Credential, CredentialError, CredentialKind, Finder, RegistryReference,
+};
 
 /// Flags of `login`.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,6 +21,9 @@ pub struct Arguments {
     /// Store the password in docker's file in plain text where no credential helper is set up
     #[arg(long)]
     allow_plaintext: bool,
+    /// As notation takes it; other users of the machine can see it
+    #[arg(short, long, hide = true, conflicts_with_all = ["password_stdin", "identity_token_stdin"])]
+    password: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -37,12 +42,7 @@ pub struct LogoutArguments {
 pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let host = &arguments.host;
     let config = config()?;
-    let Some(credential) = arguments.connection.given()? else {
-        return Err(Failure::usage(
-            "login needs a user name and a password",
-            "printf %s \"$PASSWORD\" | signetfs login HOST --username USER --password-stdin",
-        ));
-    };
+    let credential = credential(arguments)?;
     let CredentialKind::Basic { user, password } = &credential.kind else {
         return Err(Failure::usage(
             "login keeps a user name and a password, not a token",
@@ -76,6 +76,24 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
             "set credsStore there to a helper you have installed; --allow-plaintext stores it in that file, readable by you",
         )),
     }
+}
+
+/// Returns what the registry is to be asked with: from stdin, else notation's flags and variables. Nothing is asked on the terminal.
+fn credential(arguments: &Arguments) -> Result<Credential, Failure> {
+    let connection = &arguments.connection;
+    let credential = match connection.is_secret_on_stdin() {
+        true => connection.given()?,
+        false => notations_login(connection.username(), arguments.password.as_deref()),
+    };
+    let is_empty = |kind: &CredentialKind| matches!(kind, CredentialKind::Basic { password, .. } if password.is_empty());
+    credential
+        .filter(|credential| !is_empty(&credential.kind))
+        .ok_or_else(|| {
+            Failure::usage(
+                "login needs a user name and a password",
+                "printf %s \"$PASSWORD\" | signetfs login HOST --username USER --password-stdin",
+            )
+        })
 }
 
 /// Runs `logout`.

@@ -48,7 +48,7 @@ pub struct Arguments {
 /// # Errors
 /// Says why nothing could be decided; a verdict that does not pass is an answer with a failure.
 pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
-    arguments.foreign.refuse()?;
+    arguments.foreign.refuse_for_verification()?;
     let max_signatures = max_signatures(arguments.max_signatures)?;
     let metadata: BTreeMap<String, String> = pairs("user-metadata", &arguments.user_metadata)?;
     super::stdin::require_scope(&arguments.reference, arguments.scope.as_deref())?;

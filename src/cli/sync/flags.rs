@@ -48,7 +48,7 @@ pub struct Connection {
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     key_file: Option<PathBuf>,
     /// User name (default: what docker and podman have stored)
-    #[arg(short, long, requires = "password_stdin")]
+    #[arg(short, long)]
     username: Option<String>,
     /// Read the password from stdin
     #[arg(long, requires = "username")]
@@ -76,12 +76,9 @@ pub struct Connection {
 impl Connection {
     /// Returns the connection that notation's own flags describe.
     #[must_use]
-    pub fn of_notation(login: Option<(String, String)>, plain_http: bool) -> Self {
+    pub fn of_notation(login: Option<Credential>, plain_http: bool) -> Self {
         Self {
-            named: login.map(|(user, password)| Credential {
-                kind: CredentialKind::Basic { user, password },
-                source: "the command line or environment".to_owned(),
-            }),
+            named: login,
             plain_http,
             insecure: false,
             ca_file: Vec::new(),
@@ -225,13 +222,31 @@ impl Connection {
         }
     }
 
+    /// Returns the user name that was typed.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// Returns whether a password or token is to be read from stdin.
+    #[must_use]
+    pub fn is_secret_on_stdin(&self) -> bool {
+        self.password_stdin || self.identity_token_stdin
+    }
+
     /// Returns the credential that the flags give, where they do.
     ///
     /// # Errors
     /// Says why it cannot be read from stdin.
     pub fn given(&self) -> Result<Option<Credential>, Failure> {
-        if !self.password_stdin && !self.identity_token_stdin {
-            return Ok(self.named.clone());
+        if !self.is_secret_on_stdin() {
+            return match (&self.named, &self.username) {
+                (None, Some(_)) => Err(Failure::usage(
+                    "--username needs a password",
+                    "printf %s \"$PASSWORD\" | signetfs ... --username USER --password-stdin",
+                )),
+                (named, _) => Ok(named.clone()),
+            };
         }
         let mut text = String::new();
         let read = std::io::stdin()
