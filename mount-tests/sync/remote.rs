@@ -122,3 +122,27 @@ fn bounds_what_it_reads() {
     });
     verify(&made.user, &format!("{place}:v1"), &[]).error(10);
 }
+
+#[test]
+fn an_answer_that_does_not_come_proves_no_signature_broken() {
+    let made = signed();
+    let registry = Registry::start(Behaviour::default());
+    let place = registry.at("app:v1");
+    assert_eq!(sync(&made.user, "hello:v1", &place, &[]).code, 0);
+    let fault = |what| {
+        registry.fault(Fault {
+            method: "GET",
+            target: "/blobs/",
+            after: 0,
+            times: 1,
+            what,
+        });
+    };
+    fault(What::CutReply(50));
+    let cut = sync(&made.user, &place, "./back:v1", &["--attempts", "1"]);
+    assert!(cut.error(32).contains("reading blob"), "{cut:?}");
+    fault(What::Answer(403, vec![], "{}"));
+    verify(&made.user, &place, &[]).error(30);
+    assert!(!made.user.path("back").exists());
+    assert_eq!(sync(&made.user, &place, "./back:v1", &[]).code, 0);
+}

@@ -30,6 +30,17 @@ impl Opened {
         }
     }
 
+    /// Fails where a verdict that does not pass may come of answers that did not.
+    ///
+    /// # Errors
+    /// Says which answer the network or the registry's door withheld.
+    pub fn complete(&self) -> Result<(), Failure> {
+        match self {
+            Self::Layout(_) => Ok(()),
+            Self::Remote(remote) => Ok(remote.complete()?),
+        }
+    }
+
     /// Returns how much content is judged: layers in a registry are not read.
     #[must_use]
     pub fn content(&self) -> Content {

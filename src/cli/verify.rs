@@ -70,6 +70,9 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
     let report = audit(&asked, &hashes, crate::clock::now(), &Bar::new())?;
     // Nothing depends on what is remembered.
     let _ = hashes.save();
+    if verdict(&report).exit_code() != 0 {
+        opened.complete()?;
+    }
     Ok(match (&reference.name, global.form()) {
         (_, Form::Json) => with_exit(Answer::of(report.json()), verdict(&report)),
         (None, Form::Text) => with_exit(Answer::of(report.text()), report.verdict()),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use super::error::RegistryError;
+use super::error::{Kind, RegistryError};
 use super::manifests::StoredManifest;
 use super::session::Registry;
 use crate::layout::{Blob, FileFacts, IndexBytes, Listing, Source, SourceError, Stamp, Timestamp};
@@ -46,6 +46,8 @@ struct Known {
     /// What documents say of other manifests and of blobs.
     expected_manifests: HashSet<Digest>,
     expected_blobs: HashMap<Digest, Descriptor>,
+    /// The first answer that did not come, which says nothing of what is stored.
+    failure: Option<RegistryError>,
 }
 
 impl Remote {
@@ -103,6 +105,17 @@ impl Remote {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns why something could not be read, where the network or the door is to blame: a verdict over what is left does not tell that.
+    ///
+    /// # Errors
+    /// Returns the first of these failures.
+    pub fn complete(&self) -> Result<(), RegistryError> {
+        match self.known().failure.take() {
+            None => Ok(()),
+            Some(failure) => Err(failure),
+        }
     }
 
     fn read(&self, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
@@ -239,6 +252,17 @@ fn entry(descriptor: &Descriptor, tag: Option<&str>) -> Value {
     Value::Object(members)
 }
 
+/// Returns an error and its causes in one line.
+fn words(error: &RegistryError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}
+
 impl Source for Remote {
     fn stamp(&self) -> Result<Stamp, SourceError> {
         Ok(Stamp::default())
@@ -261,10 +285,16 @@ impl Source for Remote {
     }
 
     fn blob(&self, digest: &Digest) -> Result<Option<Blob>, SourceError> {
-        self.read(digest).map_err(|error| SourceError::Io {
-            operation: "reading",
-            path: PathBuf::from(digest.to_string()),
-            source: io::Error::other(error),
+        self.read(digest).map_err(|error| {
+            let source = io::Error::other(words(&error));
+            if matches!(error.kind(), Kind::Network | Kind::Authentication) {
+                self.known().failure.get_or_insert(error);
+            }
+            SourceError::Io {
+                operation: "reading",
+                path: PathBuf::from(digest.to_string()),
+                source,
+            }
         })
     }
 

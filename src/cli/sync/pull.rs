@@ -111,6 +111,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Fail
         metadata: &BTreeMap::new(),
     };
     let report = audit::judge_survey(&survey, &asked, &hashes, crate::clock::now(), &Bar::new())?;
+    if report.verdict().exit_code() != 0 {
+        remote.complete()?;
+    }
     let admitted = report.admit(&allow).map_err(|refusal| {
         let mut failure = refused(&report, refusal.verdict);
         failure.message = format!(

@@ -159,6 +159,7 @@ impl Source {
             };
             let report = audit::audit(&asked, &self.hashes, crate::clock::now(), &Bar::new())?;
             if report.verdict().exit_code() != 0 {
+                remote.complete()?;
                 let mut failure = refused(&report, report.verdict());
                 failure.message = format!(
                     "pushed, but in the registry the verdict of {} is {}",
