@@ -54,6 +54,31 @@ fn brings_back_exactly_what_was_pushed() {
 }
 
 #[test]
+fn makes_no_folder_of_the_name_of_a_registry_or_an_archive() {
+    let made = signed();
+    let registry = Registry::start(Behaviour::default());
+    let place = registry.at("app:v1");
+    assert_eq!(sync(&made.user, "hello:v1", &place, &[]).code, 0);
+    std::fs::write(made.user.path("file"), "").unwrap();
+    let before = files_below(&made.user.path("."));
+    for target in [
+        &registry.at("other:v1")[..],
+        "registry.example/app",
+        "new.tar",
+        "./new.tgz:v1",
+        "file",
+    ] {
+        sync(&made.user, &place, target, &[]).error(2);
+    }
+    assert_eq!(before, files_below(&made.user.path(".")));
+    // Who says that it is a path means one.
+    assert_eq!(sync(&made.user, &place, "./a.b/c:v1", &[]).code, 1);
+    std::fs::create_dir(made.user.path("a.b")).unwrap();
+    assert_eq!(sync(&made.user, &place, "./a.b/c:v1", &[]).code, 0);
+    assert!(made.user.path("a.b/c/index.json").exists());
+}
+
+#[test]
 fn the_verifier_of_notation_accepts_a_pulled_layout() {
     let notations = programs();
     for program in ALL {

@@ -56,6 +56,7 @@ impl Wanted {
         let exists = |path: &str| Path::new(path).exists();
         let target =
             Reference::parse(&arguments.target, &exists).map_err(|error| malformed(&error))?;
+        refuse_what_is_no_folder(&arguments.target, &target.path)?;
         let tag = match (target.name, &from.tag) {
             (Some(Name::Tag(tag)), _) => Some(tag),
             (Some(Name::Digest(_)), _) => {
@@ -75,6 +76,29 @@ impl Wanted {
             scope,
         })
     }
+}
+
+/// Refuses a registry, of whose name a folder would be made, and an archive: what is pulled is a folder.
+fn refuse_what_is_no_folder(typed: &str, path: &str) -> Result<(), Failure> {
+    let is_declared = ["/", "./", "../"]
+        .iter()
+        .any(|prefix| typed.starts_with(prefix));
+    if !is_declared && !Path::new(path).exists() && looks_like_registry(typed) {
+        return Err(Failure::usage(
+            format!("{typed} is in a registry too: sync goes from a layout to a registry, or back"),
+            format!("pull into a layout first, then push that; or write ./{typed} for a folder"),
+        ));
+    }
+    let is_archive = [".tar", ".tgz", ".gz", ".zst"]
+        .iter()
+        .any(|end| path.ends_with(end));
+    if Path::new(path).is_file() || (is_archive && !Path::new(path).exists()) {
+        return Err(Failure::usage(
+            format!("{path}: what is pulled is a folder, not an archive"),
+            "pull into a folder, then: signetfs export FOLDER OUT.tar",
+        ));
+    }
+    Ok(())
 }
 
 /// Runs the command.
