@@ -14,6 +14,7 @@ pub mod key;
 pub mod layouts;
 pub mod list;
 pub mod login;
+pub mod manual;
 pub mod mount;
 pub mod policy;
 pub mod progress;
@@ -85,6 +86,11 @@ enum Command {
     Wait(status::WaitArguments),
     /// Show what a mount is
     Status(status::Arguments),
+    /// Print what a shell needs to complete command lines
+    #[command(visible_alias = "completion")]
+    Completions(manual::CompletionsArguments),
+    /// Print a manual page
+    Man(manual::ManArguments),
 }
 
 /// Runs a command line and returns the exit code of the process.
@@ -125,9 +131,11 @@ fn dispatch(parsed: &CommandLine) -> Result<Answer, Failure> {
         Command::Key(command) => key::run(command, global),
         Command::Policy(command) => policy::run(command, global),
         Command::Mount(arguments) => mount::run(arguments, global),
-        Command::Umount(arguments) => mount::run_umount(arguments),
+        Command::Umount(arguments) => mount::run_umount(arguments, global),
         Command::Wait(arguments) => status::run_wait(arguments, global),
         Command::Status(arguments) => status::run(arguments, global),
+        Command::Completions(arguments) => manual::run_completions(arguments),
+        Command::Man(arguments) => manual::run_man(arguments),
     }
 }
 
@@ -142,6 +150,12 @@ fn misunderstood(error: &clap::Error) -> Result<Answer, Failure> {
             return Err(Failure::usage(
                 "no command was given",
                 "see signetfs --help for the commands",
+            ));
+        }
+        ErrorKind::InvalidUtf8 => {
+            return Err(Failure::usage(
+                "a name on the command line is not UTF-8",
+                "rename it, or go there and write a dot for it: cd FOLDER && signetfs verify --scope local/NAME .",
             ));
         }
         _ => {}

@@ -320,7 +320,7 @@ fn delete(arguments: &DeleteArguments, global: &Global) -> Result<Answer, Failur
         _ => format!("all certificates in {name:?} of type {kind:?}"),
     };
     let question = format!("Are you sure you want to delete {what}?");
-    if !arguments.yes && !terminal::confirm(&question)? {
+    if !arguments.yes && !terminal::confirm(&question, "--yes", global.form())? {
         return Ok(Answer::default());
     }
     let deleted = match (&arguments.file, arguments.all) {

@@ -7,7 +7,7 @@ use crate::layout::SourceError;
 use crate::layout::compressed::UNPACKING;
 use crate::notary::SignError;
 use crate::report::Verdict;
-use crate::settings::SettingsError;
+use crate::settings::{ConfigDir, SettingsError};
 use crate::signing::SigningError;
 
 /// The next step where no key can be used.
@@ -54,10 +54,20 @@ impl From<SourceError> for Failure {
             }
         };
         let mut failure = Self::because(&error, hint);
-        if matches!(error, SourceError::ReadOnly { .. }) {
-            failure.exit = Exit::Permission;
+        match &error {
+            SourceError::ReadOnly { .. } => failure.exit = Exit::Permission,
+            SourceError::Io { operation, .. } if *operation != UNPACKING => make_room(&mut failure),
+            _ => {}
         }
         failure
+    }
+}
+
+/// Says what helps where no space is left: looking at the file that could not be made does not.
+fn make_room(failure: &mut Failure) {
+    if failure.exit == Exit::Space {
+        "make room on that file system, then run the same command again"
+            .clone_into(&mut failure.hint);
     }
 }
 
@@ -188,10 +198,21 @@ impl From<SettingsError> for Failure {
             SettingsError::Generate { .. } => "try again".to_owned(),
         };
         let mut failure = Self::because(&error, hint);
-        match error {
+        match &error {
             SettingsError::Permissions { .. } | SettingsError::PolicyUnreadable { .. } => {
                 failure.exit = Exit::Permission;
             }
+            SettingsError::Io { path, .. } if ConfigDir::is_nowhere(path) => {
+                "there is no home folder: set HOME, or name a folder: --config DIR"
+                    .clone_into(&mut failure.hint);
+            }
+            SettingsError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                "that file system is read-only: name another folder: --config DIR"
+                    .clone_into(&mut failure.hint);
+            }
+            SettingsError::Io { .. } => make_room(&mut failure),
             _ => {}
         }
         failure
@@ -203,6 +224,32 @@ mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn what_lacks_room_or_a_writable_place_is_told_so() {
+        let path = || "place/of/a/file".into();
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        let full = Failure::from(SigningError::Store(SourceError::Io {
+            operation: "writing",
+            path: path(),
+            source: io(io::ErrorKind::StorageFull),
+        }));
+        assert_eq!(full.exit, Exit::Space);
+        assert!(full.hint.contains("make room"), "{full:?}");
+        let settings = |kind, path| {
+            Failure::from(SettingsError::Io {
+                operation: "making",
+                path,
+                source: io(kind),
+            })
+        };
+        let full = settings(io::ErrorKind::StorageFull, path());
+        assert!(full.hint.contains("make room"), "{full:?}");
+        let read_only = settings(io::ErrorKind::ReadOnlyFilesystem, path());
+        assert!(read_only.hint.contains("--config DIR"), "{read_only:?}");
+        let homeless = settings(io::ErrorKind::NotADirectory, "/dev/null/notation/x".into());
+        assert!(homeless.hint.contains("set HOME"), "{homeless:?}");
+    }
 
     #[test]
     fn who_may_not_read_is_not_told_where_to_write() {

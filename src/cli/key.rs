@@ -107,7 +107,14 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 
 fn update(arguments: &UpdateArguments, global: &Global) -> Result<Answer, Failure> {
     if !arguments.default {
-        let mut answer = Answer::default();
+        let mut answer = match global.form() {
+            Form::Text => Answer::default(),
+            Form::Json => {
+                let list = read_keys(&global.config())?;
+                let is_default = list.default.as_ref() == Some(&arguments.name);
+                named(&arguments.name, is_default, Form::Json)
+            }
+        };
         answer
             .warnings
             .push("Warning: --default flag is not set, command did not take effect".to_owned());

@@ -199,12 +199,11 @@ pub fn reference(text: &str, kind: Kind) -> Result<Reference, Failure> {
             format!("write ./{text} for the path"),
         )),
         (false, true) => {
-            let mut failure = Failure::unsupported(
-                &format!("reading from the registry of {text}"),
-                "copy the image to a layout first, such as: oras cp -r --to-oci-layout REF LAYOUT:TAG",
-            );
-            failure.exit = super::exit::Exit::Usage;
-            Err(failure)
+            let words = "is in a registry, and only layouts on disk are written to";
+            Err(Failure::usage(
+                format!("{text} {words}"),
+                "bring it into a layout with signetfs sync --allow unsigned REF LAYOUT:TAG, sign that, and sync it back",
+            ))
         }
         (_, false) => parsed.map_err(|error| refused(&error)),
     }

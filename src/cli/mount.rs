@@ -141,13 +141,19 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
 ///
 /// # Errors
 /// Says why it is still mounted.
-pub fn run_umount(arguments: &UmountArguments) -> Result<Answer, Failure> {
+pub fn run_umount(arguments: &UmountArguments, global: &Global) -> Result<Answer, Failure> {
     let busy = match arguments.lazy {
         true => Busy::Detach,
         false => Busy::Refuse,
     };
     unmount(&arguments.mount_point, busy).map_err(|error| failure(&error))?;
-    Ok(Answer::default())
+    Ok(match global.form() {
+        Form::Text => Answer::default(),
+        Form::Json => Answer::json(&json!({
+            "schema": "signetfs.umount/1",
+            "mountPoint": arguments.mount_point.display().to_string(),
+        })),
+    })
 }
 
 /// Holds what can be refused before anything starts.

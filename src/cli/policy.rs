@@ -135,7 +135,7 @@ fn write(
         imported => return Ok(Some((imported?, Vec::new()))),
     }
     let question = "The trust policy file already exists, do you want to overwrite it?";
-    if !terminal::confirm(question)? {
+    if !terminal::confirm(question, "--force", global.form())? {
         return Ok(None);
     }
     let imported = import_policy(&config, bytes, Force::Yes)?;

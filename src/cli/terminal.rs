@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use super::answer::{Answer, Failure};
+use super::answer::{Answer, Failure, Form};
 use super::exit::Exit;
 use crate::sys::standard::stdout_was_closed;
 use crate::text::escape_line;
@@ -102,22 +102,35 @@ pub fn complain(failure: &Failure) {
     }
 }
 
-/// Asks on stdout and returns whether stdin says yes, as notation does.
+/// Asks on stdout and returns whether stdin says yes, as notation does; `flag` skips the question.
 ///
 /// # Errors
-/// Says why stdin or stdout cannot be used.
-pub fn confirm(question: &str) -> Result<bool, Failure> {
+/// Says why stdin or stdout cannot be used, and that nobody answered: a script must not take that for done.
+pub fn confirm(question: &str, flag: &str, form: Form) -> Result<bool, Failure> {
+    let unanswered = || {
+        Failure::new(
+            Exit::CouldNot,
+            "nothing was changed: nobody answered the question",
+            format!("pass {flag} to skip it"),
+        )
+    };
+    if form == Form::Json {
+        // Stdout is for one document.
+        note(question);
+        return Err(unanswered());
+    }
     print(&format!("{question} [y/N] "))?;
     let mut line = String::new();
     io::Read::take(io::stdin().lock(), ANSWER_BYTES_MAX)
         .read_line(&mut line)
-        .map_err(|error| Failure::because(&error, "pass --yes or --force to skip the question"))?;
+        .map_err(|error| Failure::because(&error, format!("pass {flag} to skip the question")))?;
+    if line.is_empty() {
+        return Err(unanswered());
+    }
     if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(true);
     }
-    if !line.is_empty() {
-        print("Operation cancelled.\n")?;
-    }
+    print("Operation cancelled.\n")?;
     Ok(false)
 }
 

@@ -44,6 +44,12 @@ impl ConfigDir {
         }
     }
 
+    /// Returns whether a path is in the folder of whoever has none.
+    #[must_use]
+    pub fn is_nowhere(path: &Path) -> bool {
+        path.starts_with(Path::new(NOWHERE).join("notation"))
+    }
+
     /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
