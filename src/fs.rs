@@ -164,7 +164,7 @@ impl Fs {
         }
         let outdated: Vec<u64> = before
             .tree
-            .entries_but_layers()
+            .folders_and_blobs()
             .filter(names::is_kept)
             .filter(|entry| {
                 let now = after.tree.entry(entry.inode);

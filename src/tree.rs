@@ -4,6 +4,7 @@
 //! backup. docs/SEMANTICS.md, "The tree". Not here: scratch files and handles (`fs`), reading (`layout`).
 
 pub mod build;
+mod children;
 mod entries;
 mod images;
 pub mod inode;
@@ -15,7 +16,7 @@ mod signatures;
 mod stored;
 pub mod times;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
@@ -40,11 +41,11 @@ pub struct Tree {
 #[derive(Debug, Clone, Default)]
 struct Part {
     entries: entries::Entries,
-    folders: HashMap<u64, BTreeMap<Box<OsStr>, u64>>,
+    folders: HashMap<u64, children::Children>,
     bytes: u64,
     /// The raw names of images, by the inode numbers of their folders.
     ref_names: HashMap<u64, String>,
-    /// Blobs and links to layers.
+    /// Blobs, and what images and signatures are shown as.
     shelf: shelf::Shelf,
 }
 
@@ -53,7 +54,7 @@ impl Tree {
     #[must_use]
     pub fn entry(&self, inode: u64) -> Option<Entry> {
         let listed = self.listed(inode).cloned();
-        listed.or_else(|| self.parts().find_map(|part| part.shelf.entry(inode)))
+        listed.or_else(|| self.shelves().find_map(|shelf| shelf.entry(inode)))
     }
 
     /// Returns an entry that is held as one.
@@ -63,7 +64,7 @@ impl Tree {
 
     fn is_taken(&self, inode: u64) -> bool {
         let is_listed = self.listed(inode).is_some();
-        is_listed || self.parts().any(|part| part.shelf.has(inode))
+        is_listed || self.shelves().any(|shelf| shelf.has(inode))
     }
 
     /// Returns the entry with this name in a folder.
@@ -73,9 +74,9 @@ impl Tree {
     }
 
     fn child_number(&self, folder: u64, name: &OsStr) -> Option<u64> {
-        let listed = |part: &Part| part.folders.get(&folder)?.get(name).copied();
-        let mut parts = self.parts();
-        parts.find_map(|part| listed(part).or_else(|| part.shelf.child(folder, name)))
+        let listed = |part: &Part| part.folders.get(&folder)?.get(name);
+        let listed = self.parts().find_map(listed);
+        listed.or_else(|| self.shelves().find_map(|shelf| shelf.child(folder, name)))
     }
 
     /// Returns the names in a folder, sorted, with their inode numbers.
@@ -92,10 +93,11 @@ impl Tree {
         }
         let mut names = Names::default();
         for part in self.parts() {
-            let listed = part.folders.get(&folder).into_iter().flatten();
-            let listed = listed.map(|(name, inode)| (name.to_os_string(), *inode));
+            let listed = part.folders.get(&folder).into_iter();
+            let listed = listed.flat_map(children::Children::iter);
+            let listed = listed.map(|(name, inode)| (name.to_os_string(), inode));
             names.others.extend(listed);
-            names.others.append(&mut part.shelf.links_in(folder));
+            names.others.append(&mut part.shelf.racked_in(folder));
             if let Some(blobs) = part.shelf.blobs_in(folder) {
                 names.blobs = blobs;
             }
@@ -112,20 +114,25 @@ impl Tree {
         [&self.own, &*self.fixed].into_iter()
     }
 
-    /// Returns all entries, in no order.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> {
-        let links = self.parts().flat_map(|part| part.shelf.links());
-        self.entries_but_layers().chain(links)
+    /// Returns the shelves, first the one with the blobs, which are asked for most.
+    fn shelves(&self) -> impl Iterator<Item = &shelf::Shelf> {
+        [&self.fixed.shelf, &self.own.shelf].into_iter()
     }
 
-    /// Returns all entries but the links to layers, which never change while their manifest is there.
-    pub fn entries_but_layers(&self) -> impl Iterator<Item = Entry> {
+    /// Returns all entries, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let racked = self.shelves().flat_map(shelf::Shelf::in_racks);
+        self.folders_and_blobs().chain(racked)
+    }
+
+    /// Returns the folders, the blobs and the files in the root: all but the files and links below `images/` and `signatures/`.
+    pub fn folders_and_blobs(&self) -> impl Iterator<Item = Entry> {
         let own = &self.own.entries;
         let fixed = self.fixed.entries.iter();
         let listed = own
             .iter()
             .chain(fixed.filter(|entry| !own.has(entry.inode)));
-        let blobs = self.parts().flat_map(|part| part.shelf.blobs());
+        let blobs = self.shelves().flat_map(shelf::Shelf::blobs);
         listed.cloned().chain(blobs)
     }
 
@@ -135,7 +142,7 @@ impl Tree {
         let own = &self.own.entries;
         let fixed = self.fixed.entries.iter();
         let fixed = fixed.filter(|entry| !own.has(entry.inode)).count();
-        let shelves = self.parts().map(|part| part.shelf.len());
+        let shelves = self.shelves().map(shelf::Shelf::len);
         shelves.fold(own.len().saturating_add(fixed), usize::saturating_add)
     }
 
@@ -198,7 +205,9 @@ impl Tree {
         siblings.insert(name.into_boxed_os_str(), inode);
         self.own.bytes = self.own.bytes.saturating_add(entry.attributes.size);
         if matches!(entry.node, Node::Directory) {
-            self.own.folders.insert(inode, BTreeMap::new());
+            self.own
+                .folders
+                .insert(inode, children::Children::default());
             self.link(parent);
         }
         let entry = Entry {
@@ -224,6 +233,14 @@ impl Tree {
     #[cfg(test)]
     pub(crate) fn shares_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.fixed, &other.fixed)
+    }
+
+    /// Adds what is in racks, and how many bytes that has.
+    fn add_racks(&mut self, racks: shelf::Racks, bytes: u64, common: shelf::Common) {
+        let mut shelf = std::mem::take(&mut self.own.shelf);
+        shelf.add_racks(racks, common, |number| self.is_taken(number));
+        self.own.shelf = shelf;
+        self.own.bytes = self.own.bytes.saturating_add(bytes);
     }
 
     /// Makes what was added so far the part that the next tree may share.

@@ -96,7 +96,8 @@ pub(super) fn closures(
         file
     });
     // They stand where the results stood.
-    let looked: Vec<Looked> = looked.collect();
+    let mut looked: Vec<Looked> = looked.collect();
+    looked.shrink_to_fit();
     (looked, standing)
 }
 

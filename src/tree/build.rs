@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use super::children::Children;
 use super::later::{Later, Place, Press};
 use super::node::{Attributes, Control, Entry, Node, View};
-use super::signatures::{Content, signature_files};
-use super::{NewEntry, Tree, images, inode, times};
+use super::shelf::{Common, Holds, Rack, Racks};
+use super::{NewEntry, Tree, images, inode, signatures, times};
 use crate::layout::{FileFacts, IndexBytes, Listing, Timestamp};
 use crate::oci::{Digest, Graph, UnixTime};
 use crate::report::{ImageReport, Report};
@@ -178,7 +179,8 @@ impl Builder<'_> {
             attributes,
         };
         self.tree.own.entries.insert(entry);
-        self.tree.own.folders.insert(inode::ROOT, BTreeMap::new());
+        let folders = &mut self.tree.own.folders;
+        folders.insert(inode::ROOT, Children::default());
         self.paths.insert(Vec::new(), inode::ROOT);
     }
 
@@ -323,33 +325,63 @@ impl Builder<'_> {
         let Some(all) = self.synthetic_folder(inode::ROOT, "signatures", names.as_bytes()) else {
             return;
         };
+        let mut files = Files::default();
         for (folder, (image, place)) in images {
-            self.signatures_of(all, &folder, (image, place));
+            self.signatures_of((all, &folder), (image, place), &mut files);
+        }
+        let common = self.common(self.newest);
+        self.tree.add_racks(files.racks, files.bytes, common);
+    }
+
+    fn signatures_of(
+        &mut self,
+        (all, folder): (u64, &str),
+        (image, place): (&ImageReport, Place),
+        files: &mut Files,
+    ) {
+        let path = format!("signatures/{folder}");
+        let (mut names, mut wanted) = (Vec::new(), Vec::new());
+        for (position, name) in signatures::names(image) {
+            wanted.push((
+                inode::of_path(format!("{path}/{name}").as_bytes()),
+                position,
+            ));
+            names.push(name);
+        }
+        let Some(folder) = self.synthetic_folder(all, folder, names.join("/").as_bytes()) else {
+            return;
+        };
+        let rack = Rack {
+            folder,
+            depth: 2,
+            holds: Holds::Signatures(Arc::clone(self.material.report), place),
+        };
+        files.racks.push(rack, wanted);
+        let envelopes = image
+            .signatures
+            .iter()
+            .filter(|found| found.format.is_some());
+        let envelopes = envelopes.filter_map(|found| found.bytes.as_ref());
+        for bytes in envelopes {
+            let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            files.bytes = files.bytes.saturating_add(bytes);
         }
     }
 
-    fn signatures_of(&mut self, all: u64, folder: &str, (image, place): (&ImageReport, Place)) {
-        let files: Vec<_> = image
-            .signatures
-            .iter()
-            .zip(0..)
-            .flat_map(|(found, signature)| signature_files(Place { signature, ..place }, found))
-            .collect();
-        let names = files
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect::<Vec<_>>()
-            .join("/");
-        let Some(parent) = self.synthetic_folder(all, folder, names.as_bytes()) else {
-            return;
-        };
-        for (name, content) in files {
-            let path = format!("signatures/{folder}/{name}");
-            let place = (parent, name.as_str(), inode::of_path(path.as_bytes()));
-            match content {
-                Content::Bytes(bytes) => self.rendered(place, View::Signature, bytes),
-                Content::Later(later) => self.later(place, View::Signature, later),
-            }
+    /// Returns what the files in racks have in common.
+    pub(super) fn common(&self, changed: Timestamp) -> Common {
+        Common {
+            owner: self.material.owner,
+            control_mode: self.control_mode(),
+            changed,
         }
     }
+}
+
+/// Is what is put into racks.
+#[derive(Default)]
+pub(super) struct Files {
+    pub(super) racks: Racks,
+    /// The sum of the sizes that are known.
+    pub(super) bytes: u64,
 }

@@ -9,16 +9,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::build::Builder;
-use super::later::Later;
-use super::node::{Attributes, Control, Node, View};
-use super::shelf::Rack;
-use super::stored::blob_folder;
+use super::build::{Builder, Files};
+use super::node::{Attributes, Node};
+use super::shelf::{
+    Holds, ImageFile, Rack, ShownImage, layer_target_bytes, link_bytes, push_layer_name,
+};
 use super::{NewEntry, inode, times};
 use crate::layout::Timestamp;
 use crate::oci::media_type::{is_index, is_manifest};
-use crate::oci::{Descriptor, Digest, Document, Graph, ImageIndex, ImageManifest};
-use crate::report::ImageReport;
+use crate::oci::{Descriptor, Document, Graph, ImageIndex, ImageManifest};
 
 /// Entries below `images/`; what comes after is left out.
 const ENTRIES_MAX: usize = 300_000;
@@ -37,12 +36,13 @@ pub(super) fn add(builder: &mut Builder<'_>, graph: &Graph) {
         graph,
         entries_left: ENTRIES_MAX,
         image_entries_left: IMAGE_ENTRIES_MAX,
-        racks: Vec::new(),
+        files: Files::default(),
     };
     let root = Folder {
         inode: inode::ROOT,
         path: String::new(),
         depth: 0,
+        files: Vec::new(),
     };
     let Some(all) = images.folder(&root, "images") else {
         return;
@@ -52,23 +52,26 @@ pub(super) fn add(builder: &mut Builder<'_>, graph: &Graph) {
     // Every image gets its statuses before any gets its links: no image can hide another.
     for ((image, name), position) in report.images.iter().zip(names).zip(0..) {
         images.image_entries_left = IMAGE_ENTRIES_MAX;
-        let Some(folder) = name.and_then(|name| images.folder(&all, &name)) else {
+        let Some(mut folder) = name.and_then(|name| images.folder(&all, &name)) else {
             continue;
         };
-        images.own_files(&folder, (image, position));
+        if let Some(name) = &image.name {
+            let names = &mut images.builder.tree.own.ref_names;
+            names.insert(folder.inode, name.clone());
+        }
+        let image = images.shown(&image.descriptor, Some(position));
+        images.own_files(&mut folder, &image);
         shown.push((folder, image));
     }
-    for (folder, image) in shown {
+    for (mut folder, image) in shown {
         images.image_entries_left = IMAGE_ENTRIES_MAX;
-        images.content(&folder, &image.descriptor, 0);
-        images.finish(&folder);
+        images.content(&mut folder, &image, 0);
+        images.finish(folder, Some(image));
     }
-    images.finish(&all);
-    let racks = std::mem::take(&mut images.racks);
-    let tree = &mut images.builder.tree;
-    let mut shelf = std::mem::take(&mut tree.own.shelf);
-    shelf.add_racks(racks, |number| tree.is_taken(number));
-    tree.own.shelf = shelf;
+    images.finish(all, None);
+    let Files { racks, bytes } = std::mem::take(&mut images.files);
+    let common = images.builder.common(images.changed);
+    images.builder.tree.add_racks(racks, bytes, common);
 }
 
 struct Images<'b, 'a> {
@@ -78,8 +81,7 @@ struct Images<'b, 'a> {
     changed: Timestamp,
     entries_left: usize,
     image_entries_left: usize,
-    /// The folders of layers, each with the inode numbers wanted for its links, and their positions.
-    racks: Vec<(Rack, Vec<(u64, u32)>)>,
+    files: Files,
 }
 
 /// Is a folder that was added.
@@ -88,7 +90,9 @@ struct Folder {
     /// Its path below the root.
     path: String,
     /// How many folders it is below the root.
-    depth: usize,
+    depth: u32,
+    /// What it has of an image, each with the inode number wanted for it.
+    files: Vec<(u64, ImageFile)>,
 }
 
 impl Folder {
@@ -98,6 +102,11 @@ impl Folder {
         } else {
             format!("{}/{name}", self.path)
         }
+    }
+
+    fn hold(&mut self, file: ImageFile) {
+        let wanted = inode::of_path(self.below(file.name()).as_bytes());
+        self.files.push((wanted, file));
     }
 }
 
@@ -135,19 +144,33 @@ impl Images<'_, '_> {
             inode: self.builder.add(parent.inode, name, wanted, entry)?,
             path,
             depth: parent.depth.saturating_add(1),
+            files: Vec::new(),
         })
     }
 
-    /// Sets the times of a folder that is complete: they differ whenever the names in it differ.
-    fn finish(&mut self, folder: &Folder) {
-        let names = self.builder.tree.children(folder.inode);
-        let names = names.into_iter().flatten();
-        let joined = names.fold(Vec::new(), |mut joined, (name, _)| {
+    /// Puts what a folder has of an image into a rack, and sets the folder's times: they differ whenever the names in it differ.
+    fn finish(&mut self, folder: Folder, image: Option<ShownImage>) {
+        let names = self.builder.tree.names(folder.inode).unwrap_or_default();
+        let names = names.others.into_iter().map(|(name, _)| name);
+        let mut names: Vec<_> = names.collect();
+        names.extend(folder.files.iter().map(|(_, file)| file.name().into()));
+        names.sort_unstable();
+        let joined = names.iter().fold(Vec::new(), |mut joined, name| {
             joined.extend_from_slice(name.as_encoded_bytes());
             joined.push(b'/');
             joined
         });
-        self.finish_with(folder, &joined);
+        self.finish_with(&folder, &joined);
+        if let Some(image) = image {
+            let rack = Rack {
+                folder: folder.inode,
+                depth: folder.depth,
+                holds: Holds::Image(image),
+            };
+            let files = folder.files.into_iter();
+            let files = files.map(|(wanted, file)| (wanted, file.position()));
+            self.files.racks.push(rack, files);
+        }
     }
 
     fn finish_with(&mut self, folder: &Folder, joined: &[u8]) {
@@ -157,121 +180,86 @@ impl Images<'_, '_> {
         }
     }
 
-    /// Adds a relative symlink to a path below the root.
-    fn link(&mut self, folder: &Folder, name: &str, below_root: &str) {
-        if self.take().is_none() {
+    fn shown(&self, descriptor: &Descriptor, image: Option<u32>) -> ShownImage {
+        ShownImage {
+            descriptor: descriptor.clone(),
+            document: self.graph.shared_document(&descriptor.digest).cloned(),
+            image,
+        }
+    }
+
+    /// Adds what an image has beside its content: `sign`, statuses, signatures.
+    fn own_files(&mut self, folder: &mut Folder, image: &ShownImage) {
+        if self.builder.material.sign.is_some() && self.take().is_some() {
+            // The digest is part of the number: a descriptor that was opened before the tag moved signs nothing.
+            let text = format!("{}/sign\0{}", folder.path, image.descriptor.digest);
+            let wanted = inode::of_path(text.as_bytes());
+            folder.files.push((wanted, ImageFile::Sign));
+        }
+        for file in [ImageFile::Status, ImageFile::StatusJson] {
+            if self.take().is_some() {
+                folder.hold(file);
+            }
+        }
+        self.link(folder, image, ImageFile::Signatures);
+    }
+
+    /// Adds a link, where what it leads to has a path.
+    fn link(&mut self, folder: &mut Folder, image: &ShownImage, file: ImageFile) {
+        let Some(target) = image.target(file) else {
             return;
-        }
-        let mut target = "../".repeat(folder.depth) + below_root;
-        target.shrink_to_fit();
-        let attributes = self.attributes(target.as_bytes(), 0o777);
-        let node = Node::Link(target.into());
-        let entry = NewEntry { node, attributes };
-        let wanted = inode::of_path(folder.below(name).as_bytes());
-        self.builder.add(folder.inode, name, wanted, entry);
-    }
-
-    /// Adds a link to a blob; none to one whose digest is no path.
-    fn blob(&mut self, folder: &Folder, name: &str, digest: &Digest) {
-        if let Some(blobs) = blob_folder(digest) {
-            self.link(folder, name, &format!("{blobs}/{}", digest.hex()));
-        }
-    }
-
-    /// Adds what an image has beside its content: name, `sign`, statuses, signatures.
-    fn own_files(&mut self, folder: &Folder, (image, position): (&ImageReport, u32)) {
-        if let Some(name) = &image.name {
-            let names = &mut self.builder.tree.own.ref_names;
-            names.insert(folder.inode, name.clone());
-        }
-        self.sign(folder, &image.descriptor.digest);
-        self.status(folder, "verify-status", Later::StatusText(position));
-        self.status(folder, "verify-status.json", Later::StatusJson(position));
-        self.signatures(folder, &image.descriptor.digest);
-    }
-
-    fn sign(&mut self, folder: &Folder, digest: &Digest) {
-        if self.builder.material.sign.is_none() || self.take().is_none() {
-            return;
-        }
-        // Its bytes, size and times are those of the reason of the last refusal, whatever image it is of.
-        let attributes = self.builder.synthetic(b"", self.builder.control_mode());
-        let node = Node::Control(Control::SignImage(digest.clone()), Arc::default());
-        // The digest is part of the number: a descriptor that was opened before the tag moved signs nothing.
-        let wanted = inode::of_path(format!("{}/sign\0{digest}", folder.path).as_bytes());
-        let entry = NewEntry { node, attributes };
-        self.builder.add(folder.inode, "sign", wanted, entry);
-    }
-
-    fn status(&mut self, folder: &Folder, name: &str, later: Later) {
-        if self.take().is_none() {
-            return;
-        }
-        let wanted = inode::of_path(folder.below(name).as_bytes());
-        self.builder
-            .later((folder.inode, name, wanted), View::Status, later);
-    }
-
-    fn signatures(&mut self, folder: &Folder, digest: &Digest) {
-        if let Some(name) = digest.folder_name() {
-            self.link(folder, "signatures", &format!("signatures/{name}"));
+        };
+        if self.take().is_some() {
+            folder.hold(file);
+            let bytes = link_bytes(target.len(), folder.depth).unwrap_or_default();
+            self.files.bytes = self.files.bytes.saturating_add(bytes);
         }
     }
 
     /// Adds the links to an image's or index's content.
-    fn content(&mut self, folder: &Folder, descriptor: &Descriptor, depth: usize) {
-        let graph = self.graph;
-        let (media_type, digest) = (&descriptor.media_type, &descriptor.digest);
-        match graph.document(digest) {
-            Some(Document::Manifest(manifest)) => self.manifest(folder, digest, manifest),
+    fn content(&mut self, folder: &mut Folder, image: &ShownImage, depth: usize) {
+        let media_type = &image.descriptor.media_type;
+        match image.document.as_deref() {
+            Some(Document::Manifest(manifest)) => self.manifest(folder, image, manifest),
             Some(Document::Index(index)) => {
-                self.blob(folder, "index.json", digest);
+                self.link(folder, image, ImageFile::Index);
                 self.index(folder, index, depth);
             }
-            None if is_index(media_type) => self.blob(folder, "index.json", digest),
+            None if is_index(media_type) => self.link(folder, image, ImageFile::Index),
             None if is_manifest(media_type) || media_type.is_empty() => {
-                self.blob(folder, "manifest.json", digest);
+                self.link(folder, image, ImageFile::Manifest);
             }
-            None => self.blob(folder, "blob", digest),
+            None => self.link(folder, image, ImageFile::Blob),
         }
     }
 
-    fn manifest(&mut self, folder: &Folder, digest: &Digest, manifest: &ImageManifest) {
-        self.blob(folder, "manifest.json", digest);
-        if let Some(config) = &manifest.config {
-            self.blob(folder, "config.json", &config.digest);
+    fn manifest(&mut self, folder: &mut Folder, image: &ShownImage, manifest: &ImageManifest) {
+        self.link(folder, image, ImageFile::Manifest);
+        self.link(folder, image, ImageFile::Config);
+        let Some(document) = image
+            .document
+            .as_ref()
+            .filter(|_| !manifest.layers.is_empty())
+        else {
+            return;
+        };
+        if let Some(layers) = self.folder(folder, "layers") {
+            self.layers(&layers, document, manifest.layers.len());
         }
-        if manifest.layers.is_empty() {
-            return;
-        }
-        let Some(layers) = self.folder(folder, "layers") else {
-            return;
-        };
-        let Some(document) = self.graph.shared_document(digest) else {
-            return;
-        };
-        let rack = Rack {
-            folder: layers.inode,
-            depth: layers.depth,
-            document: Arc::clone(document),
-            changed: self.changed,
-            owner: self.builder.material.owner,
-        };
-        self.layers(&layers, rack, manifest.layers.len());
     }
 
     /// Notes the links to layers: of a large image there are thousands.
-    fn layers(&mut self, folder: &Folder, rack: Rack, count: usize) {
+    fn layers(&mut self, folder: &Folder, document: &Arc<Document>, count: usize) {
         let mut links = Vec::with_capacity(count);
         let mut names = Vec::new();
-        let mut bytes = 0_u64;
         let mut path = folder.below("");
         let folder_bytes = path.len();
-        for (layer, position) in (0..count).zip(0..) {
+        for (_, position) in (0..count).zip(0..) {
             path.truncate(folder_bytes);
-            let (Some(target_bytes), Some(())) =
-                (rack.target_bytes(layer), rack.push_name(layer, &mut path))
-            else {
+            let (Some(target_bytes), Some(())) = (
+                layer_target_bytes(document, position, folder.depth),
+                push_layer_name(document, position, &mut path),
+            ) else {
                 continue;
             };
             if self.take().is_none() {
@@ -280,11 +268,14 @@ impl Images<'_, '_> {
             names.extend_from_slice(path.get(folder_bytes..).unwrap_or_default().as_bytes());
             names.push(b'/');
             links.push((inode::of_path(path.as_bytes()), position));
-            bytes = bytes.saturating_add(target_bytes);
+            self.files.bytes = self.files.bytes.saturating_add(target_bytes);
         }
-        let own = &mut self.builder.tree.own;
-        own.bytes = own.bytes.saturating_add(bytes);
-        self.racks.push((rack, links));
+        let rack = Rack {
+            folder: folder.inode,
+            depth: folder.depth,
+            holds: Holds::Layers(Arc::clone(document)),
+        };
+        self.files.racks.push(rack, links);
         self.finish_with(folder, &names);
     }
 
@@ -316,15 +307,16 @@ impl Images<'_, '_> {
             return;
         };
         for (child, name) in children.iter().zip(names) {
-            let Some(own) = name.and_then(|name| self.folder(&all, &name)) else {
+            let Some(mut own) = name.and_then(|name| self.folder(&all, &name)) else {
                 continue;
             };
-            self.content(&own, child, depth.saturating_add(1));
+            let image = self.shown(child, None);
+            self.content(&mut own, &image, depth.saturating_add(1));
             if self.builder.is_signed(&child.digest) {
-                self.signatures(&own, &child.digest);
+                self.link(&mut own, &image, ImageFile::Signatures);
             }
-            self.finish(&own);
+            self.finish(own, Some(image));
         }
-        self.finish(&all);
+        self.finish(all, None);
     }
 }

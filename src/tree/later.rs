@@ -127,12 +127,17 @@ impl Later {
 }
 
 impl Place {
-    fn find(self, report: &Report) -> Option<(&ImageReport, &SignatureReport)> {
+    /// Returns the image.
+    pub(super) fn image(self, report: &Report) -> Option<&ImageReport> {
         let images = match self.is_child {
             true => &report.children,
             false => &report.images,
         };
-        let image = images.get(usize::try_from(self.image).ok()?)?;
+        images.get(usize::try_from(self.image).ok()?)
+    }
+
+    fn find(self, report: &Report) -> Option<(&ImageReport, &SignatureReport)> {
+        let image = self.image(report)?;
         let signature = image
             .signatures
             .get(usize::try_from(self.signature).ok()?)?;

@@ -1,22 +1,25 @@
-//! What a tree has a hundred thousand of: stored blobs, and the links to layers below `images/`.
+//! What a tree has a hundred thousand of: stored blobs, and what images and signatures are shown as.
 //!
-//! They are kept as tables of numbers and positions in what the layout said; an entry is made when it is asked for.
+//! They are kept as tables of numbers and positions in what layout and report said; an entry is made when it is asked for.
+
+mod rack;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use super::build::Owner;
+pub(super) use rack::{
+    Common, Holds, ImageFile, Rack, ShownImage, layer_target_bytes, link_bytes, push_layer_name,
+};
+
+use super::inode;
 use super::names::BlobNames;
 use super::node::{Attributes, Entry, Node};
-use super::stored::blob_folder;
-use super::{inode, times};
-use crate::layout::{StoredBlob, Timestamp};
-use crate::oci::{Algorithm, Digest, Document, ImageManifest};
+use crate::layout::StoredBlob;
+use crate::oci::{Algorithm, Digest};
 
-/// Holds the stored blobs, and the folders of links.
+/// Holds the stored blobs, and the racks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shelf {
     /// The stored blobs, sorted by digest.
@@ -28,12 +31,13 @@ pub(super) struct Shelf {
     /// The inode number of each blob by position; 0 for one that is not shown.
     numbers: Arc<Vec<u64>>,
     racks: Vec<Rack>,
-    /// The rack of each folder of links.
+    common: Option<Common>,
+    /// The rack of each folder that is one.
     rack_of: HashMap<u64, u32>,
-    /// The inode number of each link, and where it is.
-    link_numbers: Vec<(u64, Place)>,
-    /// The positions in `link_numbers`, in the order of places.
-    link_order: Vec<u32>,
+    /// The inode number of each thing in a rack, and where it is.
+    racked_numbers: Vec<(u64, Place)>,
+    /// The positions in `racked_numbers`, in the order of places.
+    racked_order: Vec<u32>,
 }
 
 /// Is the folder of an algorithm's blobs.
@@ -45,89 +49,33 @@ struct Home {
     range: Range<usize>,
 }
 
-/// Is where a link is: which rack, and which layer.
+/// Is where something is: in which rack, and at which position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     rack: u32,
-    layer: u32,
+    position: u32,
 }
 
-/// Is a folder with links to the layers of one manifest.
-#[derive(Debug, Clone)]
-pub(super) struct Rack {
-    /// The folder.
-    pub(super) folder: u64,
-    /// How many folders it is below the root.
-    pub(super) depth: usize,
-    /// The manifest.
-    pub(super) document: Arc<Document>,
-    /// When index.json changed.
-    pub(super) changed: Timestamp,
-    /// The mounting user.
-    pub(super) owner: Owner,
+/// Is racks before what is in them has inode numbers.
+#[derive(Default)]
+pub(super) struct Racks {
+    racks: Vec<Rack>,
+    wanted: Vec<(u64, Place)>,
 }
 
-impl Rack {
-    fn manifest(&self) -> Option<&ImageManifest> {
-        match &*self.document {
-            Document::Manifest(manifest) => Some(manifest),
-            Document::Index(_) => None,
-        }
-    }
-
-    /// Returns the name of the link to a layer: its position, and its hex digits.
-    pub(super) fn name(&self, layer: usize) -> Option<String> {
-        let mut name = String::new();
-        self.push_name(layer, &mut name)?;
-        Some(name)
-    }
-
-    /// Appends that name; nothing where there is no such layer.
-    pub(super) fn push_name(&self, layer: usize, text: &mut String) -> Option<()> {
-        let layers = &self.manifest()?.layers;
-        let digest = &layers.get(layer)?.digest;
-        let last = layers.len().saturating_sub(1);
-        let digits = last.checked_ilog10().unwrap_or_default().saturating_add(1);
-        let width = usize::try_from(digits).unwrap_or_default().max(2);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{layer:0width$}-");
-        let _ = digest.write_hex_to(text);
-        Some(())
-    }
-
-    /// Returns how many bytes [`Rack::target`] has.
-    pub(super) fn target_bytes(&self, layer: usize) -> Option<u64> {
-        let algorithm = self.manifest()?.layers.get(layer)?.digest.algorithm()?;
-        let hex = algorithm.digest_bytes().saturating_mul(2);
-        let up = "../".len().saturating_mul(self.depth);
-        let parts = ["blobs/".len(), algorithm.name().len(), "/".len(), hex, up];
-        u64::try_from(parts.into_iter().fold(0, usize::saturating_add)).ok()
-    }
-
-    /// Returns where the link to a layer leads; nowhere for a digest that is no path.
-    pub(super) fn target(&self, layer: usize) -> Option<String> {
-        let digest = &self.manifest()?.layers.get(layer)?.digest;
-        let below_root = format!("{}/{}", blob_folder(digest)?, digest.hex());
-        Some("../".repeat(self.depth) + &below_root)
-    }
-
-    fn entry(&self, number: u64, layer: usize) -> Option<Entry> {
-        let target = self.target(layer)?;
-        let time = times::of_bytes(self.changed, target.as_bytes());
-        Some(Entry {
-            inode: number,
-            parent: self.folder,
-            attributes: Attributes {
-                size: u64::try_from(target.len()).unwrap_or(u64::MAX),
-                mode: 0o777,
-                uid: self.owner.uid,
-                gid: self.owner.gid,
-                links: 1,
-                modified: time,
-                changed: time,
-            },
-            node: Node::Link(target.into()),
-        })
+impl Racks {
+    /// Adds a rack, with the positions of what is in it and the inode numbers wanted for that.
+    pub(super) fn push(&mut self, rack: Rack, things: impl IntoIterator<Item = (u64, u32)>) {
+        // More folders than this have no numbers.
+        let Ok(number) = u32::try_from(self.racks.len()) else {
+            return;
+        };
+        self.racks.push(rack);
+        let places = things.into_iter().map(|(inode, position)| {
+            let rack = number;
+            (inode, Place { rack, position })
+        });
+        self.wanted.extend(places);
     }
 }
 
@@ -137,12 +85,12 @@ impl Shelf {
         if let Some(position) = find(&self.blob_numbers, number) {
             return self.blob(number, position);
         }
-        self.link(number, find(&self.link_numbers, number)?)
+        self.racked(number, find(&self.racked_numbers, number)?)
     }
 
     /// Returns whether there is an entry with this inode number.
     pub(super) fn has(&self, number: u64) -> bool {
-        find(&self.blob_numbers, number).is_some() || find(&self.link_numbers, number).is_some()
+        find(&self.blob_numbers, number).is_some() || find(&self.racked_numbers, number).is_some()
     }
 
     /// Returns the inode number of a name in a folder.
@@ -153,15 +101,11 @@ impl Shelf {
             let found = self.blobs.binary_search_by(|blob| blob.digest.cmp(&digest));
             return self.numbers.get(found.ok()?).copied();
         }
-        let rack_number = *self.rack_of.get(&folder)?;
-        let rack = self.rack(rack_number)?;
-        let layer: u32 = name.split_once('-')?.0.parse().ok()?;
-        if rack.name(usize::try_from(layer).ok()?)? != name {
-            return None;
-        }
-        let rack = rack_number;
-        let links = self.links_at(Place { rack, layer }..=Place { rack, layer });
-        links.map(|(number, _)| number).next()
+        let rack = *self.rack_of.get(&folder)?;
+        let position = self.rack(rack)?.position(name)?;
+        let place = Place { rack, position };
+        let found = self.racked_at(place..=place);
+        found.map(|(number, _)| number).next()
     }
 
     /// Returns the blobs in a folder.
@@ -178,24 +122,22 @@ impl Shelf {
         self.homes.iter().find(|home| home.folder == folder)
     }
 
-    /// Returns the names of the links in a folder, with their inode numbers.
-    pub(super) fn links_in(&self, folder: u64) -> Vec<(OsString, u64)> {
-        let Some(rack_number) = self.rack_of.get(&folder) else {
+    /// Returns the names of what is in a rack, with their inode numbers.
+    pub(super) fn racked_in(&self, folder: u64) -> Vec<(OsString, u64)> {
+        let number = self.rack_of.get(&folder);
+        let Some((number, rack)) = number.and_then(|number| Some((*number, self.rack(*number)?)))
+        else {
             return Vec::new();
         };
-        let Some(rack) = self.rack(*rack_number) else {
-            return Vec::new();
+        let place = |position| Place {
+            rack: number,
+            position,
         };
-        let place = |layer| Place {
-            rack: *rack_number,
-            layer,
-        };
-        let named = self
-            .links_at(place(0)..=place(u32::MAX))
-            .filter_map(|(number, place)| {
-                let name = rack.name(usize::try_from(place.layer).ok()?)?;
-                Some((OsString::from(name), number))
-            });
+        let places = self.racked_at(place(0)..=place(u32::MAX));
+        let named = places.filter_map(|(inode, place)| {
+            let name = rack.name(place.position)?;
+            Some((OsString::from(name), inode))
+        });
         named.collect()
     }
 
@@ -205,17 +147,17 @@ impl Shelf {
         numbers.filter_map(|(number, position)| self.blob(*number, *position))
     }
 
-    /// Returns all links.
-    pub(super) fn links(&self) -> impl Iterator<Item = Entry> {
-        let numbers = self.link_numbers.iter();
-        numbers.filter_map(|(number, place)| self.link(*number, *place))
+    /// Returns everything in racks.
+    pub(super) fn in_racks(&self) -> impl Iterator<Item = Entry> {
+        let numbers = self.racked_numbers.iter();
+        numbers.filter_map(|(number, place)| self.racked(*number, *place))
     }
 
     /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
         self.blob_numbers
             .len()
-            .saturating_add(self.link_numbers.len())
+            .saturating_add(self.racked_numbers.len())
     }
 
     /// Adds the blobs whose folders are there, and returns the sum of their sizes.
@@ -246,24 +188,20 @@ impl Shelf {
         bytes
     }
 
-    /// Adds folders of links, each with the layers that it shows and the inode numbers wanted for the links.
+    /// Adds racks, once.
     pub(super) fn add_racks(
         &mut self,
-        racks: Vec<(Rack, Vec<(u64, u32)>)>,
+        Racks { racks, wanted }: Racks,
+        common: Common,
         taken: impl Fn(u64) -> bool,
     ) {
-        let mut wanted = Vec::with_capacity(racks.iter().map(|(_, links)| links.len()).sum());
-        for ((rack, links), number) in racks.into_iter().zip(0..) {
-            self.rack_of.insert(rack.folder, number);
-            self.racks.push(rack);
-            let places = links.into_iter().map(|(inode, layer)| {
-                let rack = number;
-                (inode, Place { rack, layer })
-            });
-            wanted.extend(places);
-        }
-        self.link_numbers = numbered(wanted, taken);
-        self.link_order = order_of(&self.link_numbers);
+        let folders = racks.iter().map(|rack| rack.folder);
+        self.rack_of = folders.zip(0..).collect();
+        self.racks = racks;
+        self.racks.shrink_to_fit();
+        self.common = Some(common);
+        self.racked_numbers = numbered(wanted, taken);
+        self.racked_order = order_of(&self.racked_numbers);
     }
 
     fn blob(&self, number: u64, position: u32) -> Option<Entry> {
@@ -279,26 +217,27 @@ impl Shelf {
         })
     }
 
-    fn link(&self, number: u64, place: Place) -> Option<Entry> {
-        let layer = usize::try_from(place.layer).ok()?;
-        self.rack(place.rack)?.entry(number, layer)
+    fn racked(&self, number: u64, place: Place) -> Option<Entry> {
+        let rack = self.rack(place.rack)?;
+        rack.entry(number, place.position, self.common.as_ref()?)
     }
 
     fn rack(&self, number: u32) -> Option<&Rack> {
         self.racks.get(usize::try_from(number).ok()?)
     }
 
-    /// Returns the links at some places.
-    fn links_at(&self, places: RangeInclusive<Place>) -> impl Iterator<Item = (u64, Place)> {
-        let link = |position: &u32| {
+    /// Returns what is at some places.
+    fn racked_at(&self, places: RangeInclusive<Place>) -> impl Iterator<Item = (u64, Place)> {
+        let racked = |position: &u32| {
             let position = usize::try_from(*position).ok()?;
-            self.link_numbers.get(position).copied()
+            self.racked_numbers.get(position).copied()
         };
-        let is_before = |position: &u32| link(position).is_some_and(|(_, at)| at < *places.start());
-        let first = self.link_order.partition_point(is_before);
-        let rest = self.link_order.get(first..).unwrap_or_default();
-        let links = rest.iter().map_while(link);
-        links.take_while(move |(_, place)| places.contains(place))
+        let is_before =
+            |position: &u32| racked(position).is_some_and(|(_, at)| at < *places.start());
+        let first = self.racked_order.partition_point(is_before);
+        let rest = self.racked_order.get(first..).unwrap_or_default();
+        let found = rest.iter().map_while(racked);
+        found.take_while(move |(_, place)| places.contains(place))
     }
 }
 
@@ -334,7 +273,10 @@ fn order_of<P: Copy + Ord>(numbers: &[(u64, P)]) -> Vec<u32> {
         .map(|((_, place), position)| (*place, position))
         .collect();
     placed.sort_unstable();
-    placed.into_iter().map(|(_, position)| position).collect()
+    let mut order: Vec<u32> = placed.into_iter().map(|(_, position)| position).collect();
+    // It stands where the places stood.
+    order.shrink_to_fit();
+    order
 }
 
 /// Returns the numbers that places get, sorted: the wanted ones, in the order of places the next free one where that is taken.
@@ -371,47 +313,5 @@ mod tests {
         assert_eq!(numbers, [(1, 2), (5, 0), (7, 1)]);
         assert_eq!(order_of(&numbers), [1, 2, 0]);
         assert_eq!(find(&numbers, 6), None);
-    }
-
-    fn rack(layers: usize) -> Rack {
-        let digest = |layer: usize| match layer % 3 {
-            0 => Digest::of(&[1]).to_string(),
-            1 => format!("sha512:{}", "ab".repeat(64)),
-            _ => "blake3:00ff".to_owned(),
-        };
-        let layers: Vec<_> = (0..layers)
-            .map(|layer| serde_json::json!({"digest": digest(layer), "size": 1}))
-            .collect();
-        let text = serde_json::json!({"schemaVersion": 2, "layers": layers}).to_string();
-        let document = Document::parse(crate::oci::media_type::IMAGE_MANIFEST, text.as_bytes());
-        Rack {
-            folder: 7,
-            depth: 3,
-            document: Arc::new(document.unwrap()),
-            changed: Timestamp::default(),
-            owner: Owner { uid: 0, gid: 0 },
-        }
-    }
-
-    #[test]
-    fn links_are_named_by_position_with_as_many_digits_as_the_last_one_has() {
-        for (layers, width) in [(1, 2), (100, 2), (101, 3)] {
-            let rack = rack(layers);
-            let name = rack.name(0).unwrap();
-            assert_eq!(name, format!("{:0width$}-{}", 0, Digest::of(&[1]).hex()));
-            assert_eq!(rack.name(layers), None);
-        }
-        assert_eq!(rack(3).name(2).unwrap(), "02-00ff");
-    }
-
-    #[test]
-    fn a_target_has_as_many_bytes_as_are_counted() {
-        let rack = rack(3);
-        for layer in 0..4 {
-            let target = rack.target(layer);
-            let bytes = target.map(|target| u64::try_from(target.len()).unwrap());
-            assert_eq!(rack.target_bytes(layer), bytes);
-        }
-        assert!(rack.target_bytes(0).is_some() && rack.target_bytes(2).is_none());
     }
 }

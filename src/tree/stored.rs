@@ -111,8 +111,8 @@ fn is_shadowed(path: &Path) -> bool {
     })
 }
 
-/// Returns the folder of a blob; `None` for digests that are no path.
-pub(super) fn blob_folder(digest: &Digest) -> Option<String> {
+/// Returns the path of a blob below the root; `None` for digests that are no path.
+pub(super) fn blob_path(digest: &Digest) -> Option<String> {
     let algorithm = digest.algorithm()?;
-    Some(format!("blobs/{}", algorithm.name()))
+    Some(format!("blobs/{}/{}", algorithm.name(), digest.hex()))
 }

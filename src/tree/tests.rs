@@ -79,13 +79,15 @@ pub(super) fn report(signatures: usize) -> Report {
         verdict: Verdict::Invalid,
         plain: true,
     };
+    let mut signatures: Vec<_> = (0..signatures).map(signature).collect();
+    signatures.sort_by(|one, other| one.manifest.digest.cmp(&other.manifest.digest));
     let image = ImageReport {
         descriptor: Descriptor::new("m", Digest::of(b"image"), 1),
         name: Some("v1".to_owned()),
         verdict: Verdict::Unsigned,
         statement: None,
         level: None,
-        signatures: (0..signatures).map(signature).collect(),
+        signatures,
         content_good: 0,
         content_total: 0,
         problems: Vec::new(),
@@ -221,6 +223,45 @@ fn the_same_image_under_two_names_has_one_signature_folder() {
     assert_eq!(files.len(), 4, "{files:?}");
     let hex = Digest::of(&[0]).hex();
     assert!(files.contains(&format!("{hex}.jws")) && files.contains(&format!("{hex}.json")));
+}
+
+#[test]
+fn each_file_of_a_signature_is_found_by_its_name_alone() {
+    let mut report = report(5);
+    // One whose bytes were not kept, as those of a signature beyond a limit are.
+    report
+        .images
+        .iter_mut()
+        .for_each(|image| image.signatures[3].bytes = None);
+    let tree = tree(&listing(&[]), &report, None);
+    let path = format!("signatures/{}", Digest::of(b"image").folder_name().unwrap());
+    let folder = child(&tree, &path).inode;
+    let files = tree.children(folder).unwrap();
+    assert_eq!(files.len(), 9);
+    for (name, inode) in &files {
+        let entry = tree.child(folder, name).unwrap();
+        assert_eq!((entry.inode, entry.parent), (*inode, folder));
+        let path = format!("{path}/{}", name.to_str().unwrap());
+        assert_eq!(*inode, inode::of_path(path.as_bytes()));
+        let is_envelope = path.ends_with(".jws");
+        assert_eq!(
+            matches!(entry.node, Node::Rendered(View::Signature, _)),
+            is_envelope
+        );
+    }
+    let hex = |number: usize| report.images[0].signatures[number].manifest.digest.hex();
+    let absent = [
+        format!("{}.jws", hex(3)),
+        format!("{}.cose", hex(0)),
+        // Nothing in it is known.
+        format!("{}.pem", hex(0)),
+        format!("{}.json", Digest::of(b"image").hex()),
+        format!("{}.json", hex(0).to_uppercase()),
+        hex(0),
+    ];
+    for name in absent {
+        assert!(tree.child(folder, OsStr::new(&name)).is_none(), "{name}");
+    }
 }
 
 #[test]

@@ -7,7 +7,12 @@ use crate::report::Report;
 /// Returns the time of a synthetic file: the latest change of its inputs, the nanoseconds replaced by a hash of its bytes.
 #[must_use]
 pub fn of_bytes(newest: Timestamp, bytes: &[u8]) -> Timestamp {
-    let digest = Digest::of(bytes);
+    of_digest(newest, &Digest::of(bytes))
+}
+
+/// Does the same for who knows a digest of the bytes.
+#[must_use]
+pub fn of_digest(newest: Timestamp, digest: &Digest) -> Timestamp {
     let number = digest
         .bytes()
         .iter()

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::oci::UnixTime;
 use crate::oci::graph::Fetched;
 use crate::oci::media_type::{IMAGE_INDEX, IMAGE_MANIFEST};
-use crate::report::{Report, Verdict};
+use crate::oci::{Digest, UnixTime};
+use crate::report::{ImageReport, Report, Verdict};
 use crate::tree::inode::ROOT;
 use crate::tree::tests::{SETTINGS_CHANGED, child, index, listing, names, report};
-use crate::tree::{Entry, Material, Owner, RootMode, Tree, build, rebuild};
+use crate::tree::{Control, Entry, Material, Owner, RootMode, Tree, build, rebuild};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
