@@ -202,11 +202,11 @@ fn manifest_flaw(survey: &Survey, descriptor: &Descriptor) -> Option<Flaw> {
         ),
         Some(Node::Unreadable(problem)) => (Verdict::Corrupt, "read", problem.clone()),
         Some(Node::Malformed(error)) => {
-            let verdict = match error {
+            let verdict = match &**error {
                 DocumentError::BothKinds | DocumentError::Json(_) => Verdict::Ambiguous,
                 DocumentError::Digest { .. } | DocumentError::Member { .. } => Verdict::Unsupported,
             };
-            (verdict, "manifest", causes(error))
+            (verdict, "manifest", causes(&**error))
         }
     };
     Some(Flaw {

@@ -342,7 +342,7 @@ fn tell(problems: &mut Vec<Problem>, report: &SignatureReport) {
         } else {
             Verdict::Accepted
         };
-        let hint = match reason {
+        let hint = match &**reason {
             Reason::Metadata => "ask for what it holds: signetfs inspect shows it",
             _ => hint(verdict),
         };

@@ -130,7 +130,7 @@ impl Record {
         let goes_on = result.is_ok() || !fatal;
         *check = match result {
             Ok(()) => Check::Passed,
-            Err(reason) => Check::Failed(reason),
+            Err(reason) => Check::Failed(Box::new(reason)),
         };
         goes_on.then_some(())
     }

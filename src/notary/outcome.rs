@@ -38,8 +38,8 @@ impl CheckKind {
 pub enum Check {
     /// It holds.
     Passed,
-    /// It does not hold.
-    Failed(Reason),
+    /// It does not hold. Boxed: nearly all checks of a large layout pass.
+    Failed(Box<Reason>),
     /// It was not asked for, or an earlier enforced check failed.
     Skipped,
 }
@@ -174,7 +174,7 @@ impl Outcome {
             self.checks.iter().find_map(|(known, check, action)| {
                 let enforced = *action == Action::Enforce || kind == CheckKind::Integrity;
                 match check {
-                    Check::Failed(reason) if *known == kind && enforced => Some((kind, reason)),
+                    Check::Failed(reason) if *known == kind && enforced => Some((kind, &**reason)),
                     _ => None,
                 }
             })

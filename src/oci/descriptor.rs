@@ -34,8 +34,8 @@ pub struct More {
     pub artifact_type: Option<String>,
     /// The annotations, sorted by key.
     pub annotations: Annotations,
-    /// The platform, where given.
-    pub platform: Option<Platform>,
+    /// The platform, where given: few give one, and a layout has an entry for every signature.
+    pub platform: Option<Box<Platform>>,
     /// The embedded content (decoded), where given.
     pub data: Option<Vec<u8>>,
     /// Whether `urls` names other places to fetch the content from.
@@ -134,6 +134,7 @@ impl Descriptor {
             platform: members::present(object, "platform")
                 .map(Platform::from_json)
                 .transpose()
+                .map(|platform| platform.map(Box::new))
                 .map_err(|error| error.under("platform"))?,
             data,
             has_urls: !urls.is_empty(),

@@ -57,7 +57,7 @@ pub enum Node {
     /// Larger than `MANIFEST_BYTES_MAX`.
     TooLarge,
     /// Sound bytes that do not parse.
-    Malformed(DocumentError),
+    Malformed(Box<DocumentError>),
     /// Stored, but cannot be read.
     Unreadable(String),
 }

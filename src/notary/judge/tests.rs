@@ -117,6 +117,10 @@ fn check(judgement: &Judgement, kind: CheckKind) -> &Check {
     &found.unwrap().1
 }
 
+fn failed(reason: Reason) -> Check {
+    Check::Failed(Box::new(reason))
+}
+
 fn reason(judgement: &Judgement, kind: CheckKind) -> &Reason {
     match check(judgement, kind) {
         Check::Failed(reason) => reason,
@@ -407,7 +411,10 @@ fn certificates_are_valid_up_to_and_including_their_last_second() {
         assert_eq!(judgement.valid_until, until, "{now}");
         match (check(&judgement, CheckKind::AuthenticTimestamp), invalid) {
             (Check::Passed, None) => {}
-            (Check::Failed(Reason::NotValidAt { subject, at, .. }), Some(name)) => {
+            (Check::Failed(reason), Some(name)) => {
+                let Reason::NotValidAt { subject, at, .. } = &**reason else {
+                    panic!("{now}: {reason}");
+                };
                 assert!(subject.starts_with(&format!("CN={name},")), "{now}");
                 assert_eq!(*at, now);
             }
@@ -491,7 +498,7 @@ fn a_timestamp_that_is_asked_for_never_passes_unchecked() {
         let mut envelope = three();
         envelope.timestamp = timestamp;
         let judgement = judged(&envelope, policy, &anchors(), now);
-        let expected = wanted.map_or(Check::Passed, Check::Failed);
+        let expected = wanted.map_or(Check::Passed, failed);
         assert_eq!(
             check(&judgement, CheckKind::AuthenticTimestamp),
             &expected,
@@ -584,7 +591,7 @@ fn plugins_and_unknown_critical_attributes_are_fatal_at_every_level() {
             let mut envelope = three();
             envelope.attributes.clone_from(&attributes);
             let judgement = judged(&envelope, &level(name), &anchors(), YEAR_2025);
-            let expected = wanted.clone().map_or(Check::Passed, Check::Failed);
+            let expected = wanted.clone().map_or(Check::Passed, failed);
             assert_eq!(check(&judgement, CheckKind::Integrity), &expected, "{name}");
             assert_eq!(judgement.outcome.accepted(), wanted.is_none());
             if wanted.is_some() {
@@ -647,7 +654,7 @@ fn requested_metadata_must_be_present_with_its_value() {
             evidence: &Evidence::none(),
         };
         let judgement = judge(&question, YEAR_2025);
-        let expected = wanted.map_or(Check::Passed, Check::Failed);
+        let expected = wanted.map_or(Check::Passed, failed);
         assert_eq!(
             check(&judgement, CheckKind::Integrity),
             &expected,

@@ -15,7 +15,7 @@ fn outcome(checks: [(Check, Action); 5]) -> Outcome {
 }
 
 fn failed() -> Check {
-    Check::Failed(Reason::NoTimestamp)
+    Check::Failed(Box::new(Reason::NoTimestamp))
 }
 
 #[test]

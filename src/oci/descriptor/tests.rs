@@ -28,11 +28,11 @@ fn reads_every_member() {
             [("a", "1"), ("b", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())),
         )
         .into(),
-        platform: Some(Platform {
+        platform: Some(Box::new(Platform {
             os: "linux".to_owned(),
             architecture: "arm64".to_owned(),
             variant: Some("v8".to_owned()),
-        }),
+        })),
         data: Some(b"{}".to_vec()),
         has_urls: true,
     };

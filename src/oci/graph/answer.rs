@@ -46,7 +46,7 @@ impl Answer {
                 bytes: Some(bytes),
                 document,
             },
-            Err(error) => Node::Malformed(error),
+            Err(error) => Node::Malformed(Box::new(error)),
         };
         Self { node, sound: size }
     }

@@ -251,7 +251,7 @@ impl Walk<'_> {
                 Some(Misfit::Size { stored, described }) if !parts.fits => Node::Corrupt(format!(
                     "it is {stored} bytes long where its descriptor says {described}"
                 )),
-                Some(Misfit::Type(error)) if !parts.fits => Node::Malformed(error),
+                Some(Misfit::Type(error)) if !parts.fits => Node::Malformed(Box::new(error)),
                 _ => continue,
             };
             self.graph.nodes.insert(digest, node);
