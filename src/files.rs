@@ -7,6 +7,7 @@ pub mod lease;
 pub mod lock;
 pub mod read;
 pub mod replace;
+pub mod route;
 pub mod storage;
 pub mod unnamed;
 

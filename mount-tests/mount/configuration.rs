@@ -25,6 +25,30 @@ fn a_store_that_leads_into_the_mount_makes_no_look_wait_for_itself() {
 }
 
 #[test]
+fn a_policy_that_leads_into_the_mount_is_refused_and_nobody_waits_for_it() {
+    let Some(scene) = Scene::new() else { return };
+    scene.user.with_key("second");
+    scene.user.succeed(&["sign", "lay:v1"]);
+    let (policy, link) = (scene.user.path("policy.json"), scene.user.path("link"));
+    fs::copy(scene.user.config().join("trustpolicy.json"), &policy).unwrap();
+    symlink(&policy, &link).unwrap();
+    let mount = scene.mount(&["--policy", "link"]);
+    assert_eq!(mount.decided(), "verified", "{}", mount.status());
+    // The last is what the others ask for meanwhile: the kernel has one lookup of a name wait for another.
+    for target in ["trustpolicy.json", "blobs/sha256/absent", "verify-status"] {
+        fs::remove_file(&link).unwrap();
+        symlink(mount.path(target), &link).unwrap();
+        // Not in this process: a look that waits for itself could not even be ended. Several at once: each wants a thread.
+        let looks = "for n in 1 2 3 4 5 6 7 8; do timeout -s KILL 20 head -1 mnt/verify-status & done; wait";
+        let tokens = scene.shell(looks, 0).stdout;
+        assert_eq!(tokens, "policy-invalid\n".repeat(8), "{target}");
+    }
+    fs::remove_file(&link).unwrap();
+    symlink(&policy, &link).unwrap();
+    assert_eq!(mount.decided(), "verified", "{}", mount.status());
+}
+
+#[test]
 fn what_could_not_be_read_for_lack_of_open_files_is_read_again_when_there_are() {
     let Some(scene) = Scene::new() else { return };
     scene.user.with_key("second");

@@ -40,6 +40,17 @@ pub fn read_with_bytes(config: &ConfigDir, flag: Option<&Path>) -> (Trust, Optio
     }
 }
 
+/// Returns the trust of a policy file that leads into the mount it is for: none.
+#[must_use]
+pub fn misled(path: &Path) -> Trust {
+    let why = format!(
+        "{} leads into the mount that it is for; nothing trusted is read from there",
+        path.display()
+    );
+    let policy = PolicyState::Invalid(InvalidPolicy::File(why));
+    without_file(policy, PolicyOrigin::Flag, Some(path))
+}
+
 fn without_file(policy: PolicyState, origin: PolicyOrigin, path: Option<&Path>) -> Trust {
     Trust {
         policy,

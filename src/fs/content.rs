@@ -86,6 +86,13 @@ impl Fs {
         self.contents.passthrough.store(allowed, Ordering::Release);
     }
 
+    /// Tells which file system this is, before the first request is served.
+    pub fn mounted_as(&self, device: Option<u64>) {
+        if let Some(device) = device {
+            self.inputs.avoid(device);
+        }
+    }
+
     /// Returns whether the passthrough path is in use (an attribute of the root tells it).
     #[must_use]
     pub fn uses_passthrough(&self) -> bool {

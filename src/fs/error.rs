@@ -15,6 +15,9 @@ pub enum FsError {
     /// The inode is no longer in the tree.
     #[error("the file is no longer in the mount")]
     StaleInode,
+    /// The mount's own process asks: its settings lead into the mount.
+    #[error("the settings lead into the mount that they are for")]
+    OwnLook,
     /// The handle is not open.
     #[error("unknown handle")]
     UnknownHandle,

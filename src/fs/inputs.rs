@@ -39,6 +39,9 @@ pub trait Inputs: Send + Sync {
     fn signature_format(&self) -> Result<EnvelopeFormat, SettingsError>;
     /// Returns the present time.
     fn now(&self) -> UnixTime;
+    /// Tells the device number of the mount, once it is there: none of these may ask for a name in it, because whoever answers
+    /// waits for them.
+    fn avoid(&self, device: u64);
 }
 
 /// Is the layout that is mounted, opened before mounting (an over-mounted directory is read through its descriptor).

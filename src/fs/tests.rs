@@ -129,6 +129,8 @@ impl Inputs for Fixed {
         ))
     }
 
+    fn avoid(&self, _device: u64) {}
+
     fn now(&self) -> UnixTime {
         let meanwhile = lock(&self.meanwhile).take();
         if let Some(happen) = meanwhile {

@@ -47,8 +47,15 @@ impl Filesystem for Adapter {
         self.look_up(request.pid(), (parent, name), reply);
     }
 
-    fn getattr(&self, _: &Request, inode: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
-        self.run(self.place_of_inode(inode), move |fs, snapshot| {
+    fn getattr(
+        &self,
+        request: &Request,
+        inode: INodeNo,
+        handle: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
+        let place = self.place_for(request.pid(), self.place_of_inode(inode));
+        self.run(place, move |fs, snapshot| {
             let handle = handle.map(|handle| handle.0);
             answer_attr(reply, fs.getattr(snapshot, inode.0, handle));
         });
@@ -85,8 +92,9 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn readlink(&self, _: &Request, inode: INodeNo, reply: ReplyData) {
-        self.run(Place::Fresh, move |fs, snapshot| {
+    fn readlink(&self, request: &Request, inode: INodeNo, reply: ReplyData) {
+        let place = self.place_for(request.pid(), Place::Fresh);
+        self.run(place, move |fs, snapshot| {
             answer_bytes(reply, fs.readlink(snapshot, inode.0));
         });
     }
@@ -158,7 +166,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (mode, caller) = (convert::mode(flags.0), convert::caller(request));
-        let place = self.place_of_opening(inode, mode);
+        let place = self.place_for(caller.pid, self.place_of_opening(inode, mode));
         self.run(place, move |fs, snapshot| {
             let open = Open {
                 inode: inode.0,
@@ -241,8 +249,9 @@ impl Filesystem for Adapter {
         self.release_handle(inode, handle, reply);
     }
 
-    fn opendir(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.run(Place::Fresh, move |fs, snapshot| {
+    fn opendir(&self, request: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let place = self.place_for(request.pid(), Place::Fresh);
+        self.run(place, move |fs, snapshot| {
             answer_open(reply, fs.opendir(snapshot, inode.0));
         });
     }

@@ -10,6 +10,7 @@ pub(super) fn errno(error: &FsError) -> Errno {
     match error {
         FsError::NotFound => Errno::ENOENT,
         FsError::StaleInode => Errno::ESTALE,
+        FsError::OwnLook => Errno::from_i32(libc::EDEADLK),
         FsError::UnknownHandle => Errno::EBADF,
         FsError::NotADirectory => Errno::ENOTDIR,
         FsError::IsADirectory => Errno::EISDIR,

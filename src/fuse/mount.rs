@@ -28,7 +28,7 @@ use crate::sys;
 use crate::sys::mount::Signal;
 use crate::sys::stat::FileSystem;
 
-/// Threads that read requests: data wants two, small files want few.
+/// Threads that read requests: data wants two, small files want few, and one that waits for nothing must be left beside a look.
 const REQUEST_THREADS: usize = 2;
 /// How often it is asked whether the process that waits for the mount is still there.
 const ABANDONED_INTERVAL: Duration = Duration::from_millis(200);
@@ -122,6 +122,7 @@ pub fn run(mounting: Mounting, ready: Ready) -> Result<(), MountError> {
         source,
     })?;
     let own = Own::find(point);
+    fs.mounted_as(own.top().and_then(|top| top.device_number()));
     let first = First {
         fs: Arc::clone(&fs),
         hashes,
@@ -131,7 +132,7 @@ pub fn run(mounting: Mounting, ready: Ready) -> Result<(), MountError> {
         stats: mounting.stats,
         refused: Arc::default(),
     };
-    let adapter = Adapter::new(Arc::clone(&fs), passthrough);
+    let adapter = Adapter::new(Arc::clone(&fs), passthrough, REQUEST_THREADS);
     let served = serve(adapter, connection, &first, (ready, mounting.progress));
     fs.stop();
     match served {

@@ -28,6 +28,12 @@ pub struct Mounted {
 }
 
 impl Mounted {
+    /// Returns the number of the device as stat(2) tells it.
+    pub fn device_number(&self) -> Option<u64> {
+        let (major, minor) = self.device.split_once(':')?;
+        Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+    }
+
     /// Returns whether it is a signetfs mount.
     #[must_use]
     pub fn is_ours(&self) -> bool {
@@ -151,6 +157,7 @@ bad line
         let top = top_of(&mounts, Path::new("/mnt/a")).unwrap();
         assert_eq!((top.id, top.is_ours()), (41, false));
         assert_eq!(top.device, "0:36");
+        assert_eq!(top.device_number(), Some(36));
         assert!(top_of(&mounts, Path::new("/mnt")).is_none());
     }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::ConfigDir;
 use super::place::open_folder;
 use super::policy::NAMES;
+use crate::files::route;
 use crate::layout::Timestamp;
 use crate::notary::StoreType;
 use crate::oci::limits;
@@ -32,6 +33,8 @@ pub struct StampTaker {
     folders: Mutex<HashMap<PathBuf, Listed>>,
     /// How often something could not be read although it is there.
     doubts: AtomicU64,
+    /// The device number of the mount that this is taken for; 0, which no device has, before there is one.
+    avoided: AtomicU64,
 }
 
 /// Is what a folder held.
@@ -59,6 +62,7 @@ impl StampTaker {
         let mut stamp = SettingsStamp::default();
         stamp.values.push(self.doubts.load(Ordering::Acquire));
         match policy_file {
+            Some(path) if self.leads_into_mount(path) => stamp.add(None),
             Some(path) => {
                 stamp.add(fs::symlink_metadata(path).ok().as_ref());
                 stamp.add(fs::metadata(path).ok().as_ref());
@@ -71,11 +75,11 @@ impl StampTaker {
         }
         stamp.add(fs::symlink_metadata(dir.keys()).ok().as_ref());
         for folder in dir.above_stores() {
-            stamp.add_mode(fs::metadata(folder).ok().as_ref());
+            stamp.add_mode(self.followed(&folder).as_ref());
         }
         for kind in [StoreType::Ca, StoreType::SigningAuthority, StoreType::Tsa] {
             let folder = dir.stores(kind);
-            let state = fs::metadata(&folder).ok();
+            let state = self.followed(&folder);
             stamp.add(state.as_ref());
             for store in self.paths_in(&folder, state.as_ref()).iter() {
                 let state = fs::symlink_metadata(store).ok();
@@ -89,6 +93,29 @@ impl StampTaker {
             stamp.unsettled = Some(UNSETTLED.fetch_add(1, Ordering::Relaxed));
         }
         stamp
+    }
+
+    /// Tells the device number of the mount that the stamps are taken for: no name in it may be asked for.
+    pub fn avoid(&self, device: u64) {
+        self.avoided.store(device, Ordering::Release);
+    }
+
+    /// Returns whether a path leads into the mount that the stamps are taken for.
+    pub fn leads_into_mount(&self, path: &Path) -> bool {
+        match self.avoided.load(Ordering::Acquire) {
+            0 => false,
+            device => route::touches(path, device),
+        }
+    }
+
+    /// Returns what stat says of a folder; nothing where it is a symlink into the mount.
+    fn followed(&self, path: &Path) -> Option<Metadata> {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        match metadata.is_symlink() {
+            true if self.leads_into_mount(path) => None,
+            true => fs::metadata(path).ok(),
+            false => Some(metadata),
+        }
     }
 
     /// Makes the next stamp differ: something could not be read, which may be over by then without a trace (no open files were left).

@@ -57,6 +57,20 @@ pub fn leads_process(thread: u32) -> bool {
     asked == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
+/// Returns whether a thread is one of this process.
+#[must_use]
+pub fn is_own_thread(thread: u32) -> bool {
+    let numbers = (
+        libc::pid_t::try_from(std::process::id()),
+        libc::pid_t::try_from(thread),
+    );
+    let (Ok(process), Ok(thread)) = numbers else {
+        return false;
+    };
+    // SAFETY: it takes numbers, and sends nothing.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) == 0 }
+}
+
 /// Ignores SIGIO, which announces that a lease is being broken and would end the process.
 pub fn ignore_sigio() {
     static ONCE: Once = Once::new();
@@ -110,6 +124,28 @@ pub fn raise_open_files() -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_thread_of_this_process_is_its_own() {
+        let number = || {
+            let path = std::fs::read_link("/proc/thread-self").unwrap();
+            path.file_name().unwrap().to_str().unwrap().parse().unwrap()
+        };
+        let here: u32 = number();
+        let (finish, wait) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || {
+            tell.send(number()).unwrap();
+            let _ = wait.recv();
+        });
+        assert!(is_own_thread(here));
+        assert!(is_own_thread(told.recv().unwrap()));
+        drop(finish);
+        other.join().unwrap();
+        for foreign in [0, 1, u32::MAX, 0x7fff_ffff] {
+            assert!(!is_own_thread(foreign));
+        }
+    }
 
     #[test]
     fn only_the_first_thread_leads_its_process() {

@@ -29,6 +29,13 @@ impl Inputs for Configured {
     }
 
     fn trust(&self) -> ConfiguredTrust {
+        let misled = |path: &&PathBuf| self.stamps.leads_into_mount(path);
+        if let Some(path) = self.pinned.as_ref().filter(misled) {
+            return ConfiguredTrust {
+                trust: trust::misled(path),
+                policy_bytes: None,
+            };
+        }
         let (trust, policy_bytes) = trust::read_with_bytes(&self.config, self.pinned.as_deref());
         if !trust.is_read() {
             self.stamps.doubt();
@@ -60,5 +67,9 @@ impl Inputs for Configured {
 
     fn now(&self) -> UnixTime {
         crate::clock::now()
+    }
+
+    fn avoid(&self, device: u64) {
+        self.stamps.avoid(device);
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fuser::{
     BackingId, Errno, FileHandle, Generation, INodeNo, InitFlags, KernelConfig, RenameFlags,
@@ -18,6 +19,7 @@ use crate::fs::folder::Room;
 use crate::fs::open::{Data, Mode, Opened, Use};
 use crate::fs::setattr::Change;
 use crate::fs::{Fs, FsError, Snapshot, Stat};
+use crate::sys::process::is_own_thread;
 
 /// Tells where a request is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +60,20 @@ pub(in super::super) enum Passthrough {
 pub(in super::super) struct Adapter {
     pub(super) fs: Arc<Fs>,
     pub(super) passthrough: Passthrough,
+    /// The kernel's threads that are at a look.
+    looking: AtomicUsize,
+    /// How many of them may be at one: one is always left for what a look itself asks of this mount.
+    looking_max: usize,
 }
 
 impl Adapter {
-    pub(in super::super) fn new(fs: Arc<Fs>, passthrough: Passthrough) -> Self {
-        Self { fs, passthrough }
+    pub(in super::super) fn new(fs: Arc<Fs>, passthrough: Passthrough, threads: usize) -> Self {
+        Self {
+            fs,
+            passthrough,
+            looking: AtomicUsize::new(0),
+            looking_max: threads.saturating_sub(1),
+        }
     }
 
     /// Works on a request. A panic answers EIO, by dropping the reply that `job` holds, and ends nothing else.
@@ -72,11 +83,11 @@ impl Adapter {
             let fs = Arc::clone(&self.fs);
             match place {
                 Place::Here => job(&fs, &fs.current()),
-                Place::Fresh => match fs.fresh_now() {
+                Place::Fresh => match self.look(|| fs.fresh_now()) {
                     Some(snapshot) => job(&fs, &snapshot),
                     None => workers.control.run(move || job(&fs, &fs.fresh())),
                 },
-                Place::Status => match fs.fresh_status_now() {
+                Place::Status => match self.look(|| fs.fresh_status_now()) {
                     Some(snapshot) => job(&fs, &snapshot),
                     None => workers.control.run(move || job(&fs, &fs.fresh_status())),
                 },
@@ -84,6 +95,28 @@ impl Adapter {
                 Place::Signer => workers.signer.run(move || job(&fs, &fs.fresh())),
             }
         });
+    }
+
+    /// Looks, unless so many of the kernel's threads are at it that none would be left for what a look itself asks of this mount.
+    fn look(&self, look: impl FnOnce() -> Option<Arc<Snapshot>>) -> Option<Arc<Snapshot>> {
+        let before = self.looking.fetch_add(1, Ordering::AcqRel);
+        let _looking = Looking(&self.looking);
+        (before < self.looking_max).then(look).flatten()
+    }
+
+    /// Refuses what a thread of this very process asks by name: it is at a look, and no other may begin for it.
+    ///
+    /// Its own settings may lead into the mount. Nothing trusted is read from there.
+    pub(super) fn refuses(&self, thread: u32) -> Option<Errno> {
+        is_own_thread(thread).then(|| refused(&FsError::OwnLook))
+    }
+
+    /// Returns where a question about an inode is worked on, which this very process may ask too: then without a look.
+    pub(super) fn place_for(&self, thread: u32, place: Place) -> Place {
+        match place {
+            Place::Fresh | Place::Status if is_own_thread(thread) => Place::Here,
+            _ => place,
+        }
     }
 
     /// Works on a request about a handle, which needs no snapshot: writing `sign` would judge what was just signed once more.
@@ -97,6 +130,15 @@ impl Adapter {
                 Use::Signing => workers.signer.run(move || job(&fs)),
             }
         });
+    }
+}
+
+/// Counts a thread at a look until it is dropped, also by a panic.
+struct Looking<'a>(&'a AtomicUsize);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -192,6 +234,9 @@ impl Adapter {
         (parent, name): (INodeNo, &OsStr),
         reply: ReplyEntry,
     ) {
+        if let Some(number) = self.refuses(thread) {
+            return reply.error(number);
+        }
         let again = self.fs.looks_again(thread);
         let place = match again {
             true => Place::Status,
