@@ -143,7 +143,8 @@ fn missing(survey: &Survey) -> Vec<String> {
 
 fn to_stdout(job: &Job<'_>) -> Result<Exported, Failure> {
     let mut stdout = terminal::stdout_for_bytes()?;
-    let exported = export(job, &mut stdout, &Bar::new()).map_err(|error| failure(&error))?;
+    let exported =
+        export(job, &mut stdout, &Bar::named("exporting")).map_err(|error| failure(&error))?;
     stdout
         .flush()
         .map_err(|source| failure(&ExportError::Write(source)))?;
@@ -223,7 +224,8 @@ fn to_file(job: &Job<'_>, output: &Path) -> Result<Exported, Failure> {
     // A kill between the first name of an archive and its last leaves all of it. Not worth an error, whatever keeps it there.
     let _ = remove_own_leftovers(&folder, LEFTOVERS_MAX);
     let mut file = File(Temporary::unnamed(&folder).map_err(failed)?);
-    let exported = export(job, &mut file, &Bar::new()).map_err(|error| failure(&error))?;
+    let exported =
+        export(job, &mut file, &Bar::named("exporting")).map_err(|error| failure(&error))?;
     let mut file = file.0;
     let new = NewFile {
         mode: new_file_mode(),

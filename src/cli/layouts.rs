@@ -58,7 +58,7 @@ impl Layout {
                 )))
             }
             (Ok(_), overlay) => {
-                let base = Arc::new(Tar::open_watched(typed, &Bar::unpacking())?);
+                let base = Arc::new(Tar::open_watched(typed, &Bar::named("unpacking"))?);
                 let overlay = match overlay {
                     Some(overlay) => Overlay::named(overlay, Some(typed))?,
                     None => Overlay::beside(typed)?,

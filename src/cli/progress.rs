@@ -12,7 +12,7 @@ use crate::oci::Progress;
 /// How long work is silent.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Shows how much was hashed.
+/// Shows how much was done of what is known to be done.
 pub struct Bar {
     started: Instant,
     watched: bool,
@@ -29,13 +29,9 @@ impl Bar {
         Self::named("hashing")
     }
 
-    /// Returns the same for unpacking.
+    /// Returns the same for another kind of work.
     #[must_use]
-    pub fn unpacking() -> Self {
-        Self::named("unpacking")
-    }
-
-    fn named(doing: &'static str) -> Self {
+    pub fn named(doing: &'static str) -> Self {
         Self {
             started: Instant::now(),
             watched: terminal::is_watched(),
@@ -92,9 +88,10 @@ impl Progress for Bar {
 
 fn draw(doing: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let template = format!("{doing} {{bar:40}} {{bytes}}/{{total_bytes}} {{bytes_per_sec}}");
+    // As wide as there is room, and of characters that every terminal has.
+    let template = format!("{doing} [{{wide_bar}}] {{bytes}}/{{total_bytes}} {{bytes_per_sec}}");
     if let Ok(style) = ProgressStyle::with_template(&template) {
-        bar.set_style(style);
+        bar.set_style(style.progress_chars("=> "));
     }
     bar
 }

@@ -29,7 +29,7 @@ pub fn open() -> Result<Tar, Failure> {
     }
     let own = stdin.as_fd().try_clone_to_owned();
     let own = own.map_err(|error| Failure::because(&error, "name the tar instead of -"))?;
-    Ok(Tar::of_descriptor(own, &Bar::unpacking())?)
+    Ok(Tar::of_descriptor(own, &Bar::named("unpacking"))?)
 }
 
 /// Refuses to take a scope from a name that is none.

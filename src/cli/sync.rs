@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         }
         return Ok(answer);
     }
-    let outcome = push(&push_it, &Bar::new())?;
+    let outcome = push(&push_it, &Bar::named("pushing"))?;
     let mut answer = render::outcome(&push_it, &outcome, global.form());
     if arguments.verify_remote {
         answer.failure = source.verify_there(&registry, &plan)?;

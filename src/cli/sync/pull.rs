@@ -144,6 +144,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Fail
             "nothing was pulled: the verdict is {}",
             refusal.verdict.token()
         );
+        failure.hint = format!(
+            "trust whoever signed it, or have it signed; --allow {} pulls it all the same",
+            refusal.verdict.token()
+        );
         failure
     })?;
     let root = Root {
@@ -161,7 +165,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Fail
         jobs: arguments.connection.jobs(),
         admitted: &admitted,
     };
-    let pulled = pull(&it, &Bar::new())?;
+    let pulled = pull(&it, &Bar::named("pulling"))?;
     Ok(render(&it, &pulled, global.form()))
 }
 
