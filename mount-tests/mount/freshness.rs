@@ -157,7 +157,7 @@ fn large_blobs_are_served_exactly_on_both_paths() {
     let digest = layout.blob(&bytes);
     for (flags, path) in [
         (&[][..], "passthrough"),
-        (&["--reads", "checked"], "checked"),
+        (&["--reads", "checked"], "checked (--reads checked)"),
     ] {
         let mount = scene.mount_at("large", "mnt", flags);
         let reads = super::extended_attribute(&mount.point, "user.signetfs.reads").unwrap();

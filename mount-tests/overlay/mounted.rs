@@ -28,6 +28,9 @@ fn a_copy_of_a_signed_tar_mount_is_a_signed_layout() {
     assert_eq!(overlay.unwrap(), expected.as_os_str().as_encoded_bytes());
     assert!(mount.read("verify-status").starts_with("unsigned\n"));
     assert!(!scene.overlay().exists(), "mounting makes nothing");
+    let facts = user.succeed(&["status", "mnt"]);
+    let reads = "reads: checked (an archive is one file)\n";
+    assert!(facts.contains(reads), "{facts}");
     let touched = user.program("touch").arg("mnt/sign").status().unwrap();
     assert!(touched.success());
     assert!(mount.read("verify-status").starts_with("verified\n"));

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::inputs::{PolicyFile, Reads};
 use super::{Caller, Fs, FsError, Snapshot};
+use crate::files;
 use crate::oci::{Digest, NoProgress};
 use crate::tree::inode::{ROOT, SCRATCH_FIRST};
 use crate::tree::{Entry, Node};
@@ -100,14 +101,29 @@ impl Fs {
                 _ if self.has_written_policy() => b"mount".to_vec(),
                 PolicyFile::Writable | PolicyFile::ReadOnly => b"config".to_vec(),
             },
-            "reads" => match (options.reads, self.uses_passthrough()) {
-                (Reads::Auto, true) => b"passthrough".to_vec(),
-                _ => b"checked".to_vec(),
-            },
+            "reads" => self.data_path().as_bytes().to_vec(),
             "pid" => std::process::id().to_string().into_bytes(),
             _ => return None,
         };
         Some(value)
+    }
+
+    /// Returns the data path of large blobs; why, where it is not the faster one.
+    fn data_path(&self) -> &'static str {
+        match (self.options.reads, self.uses_passthrough()) {
+            (Reads::Checked, _) => "checked (--reads checked)",
+            _ if !self.source.stores_files() => "checked (an archive is one file)",
+            (Reads::Auto, false) if files::effective_uid() != 0 => {
+                "checked (passthrough takes root)"
+            }
+            (Reads::Auto, false) => {
+                "checked (this kernel, or what lies beneath, has no passthrough)"
+            }
+            (Reads::Auto, true) if self.hashes.leases_unavailable() => {
+                "checked (no leases are to be had on this file system)"
+            }
+            (Reads::Auto, true) => "passthrough",
+        }
     }
 
     fn attribute(&self, snapshot: &Snapshot, entry: &Entry, name: &str) -> Option<Vec<u8>> {

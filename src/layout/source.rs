@@ -275,6 +275,10 @@ pub trait Source: Send + Sync {
     fn tells_states(&self) -> bool {
         false
     }
+    /// Returns whether each stored blob is a file of its own: only a whole file can be handed to the kernel.
+    fn stores_files(&self) -> bool {
+        true
+    }
     /// Returns whether blobs come from elsewhere: then they are asked for one after another.
     fn is_remote(&self) -> bool {
         false

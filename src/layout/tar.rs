@@ -144,6 +144,10 @@ impl Tar {
 }
 
 impl Source for Tar {
+    fn stores_files(&self) -> bool {
+        false
+    }
+
     /// A look only: what changed is read (and unpacked) by whoever asks for the index.
     fn stamp(&self) -> Result<Stamp, SourceError> {
         let held = self.held();

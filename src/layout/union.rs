@@ -105,6 +105,10 @@ fn joined(base: Stamp, overlay: &Stamp) -> Stamp {
 }
 
 impl Source for Union {
+    fn stores_files(&self) -> bool {
+        self.base.stores_files()
+    }
+
     fn stamp(&self) -> Result<Stamp, SourceError> {
         Ok(joined(self.base.stamp()?, &self.overlay.stamp()))
     }
