@@ -59,23 +59,30 @@ fn remembering(user: &User, layout: &Path) -> (Verdict, String) {
     )
 }
 
+/// Makes a file with an ext4 in it; nothing where a test cannot mount one.
+fn disk(user: &User, test: &str, flags: &[&str]) -> Option<String> {
+    if !is_root() {
+        skip(test, "only root mounts loop devices");
+        return None;
+    }
+    let mkfs = tool("mkfs.ext4")?;
+    let disk = user.path("disk");
+    let file = std::fs::File::create(&disk).unwrap();
+    file.set_len(8 << 20).unwrap();
+    let disk = disk.to_str().unwrap().to_owned();
+    let arguments = [&["-q", "-F"], flags, &[&disk]].concat();
+    assert!(run(mkfs.to_str().unwrap(), &arguments));
+    Some(disk)
+}
+
 #[test]
 fn a_loop_image_edited_while_unmounted_is_hashed_again() {
     let name = "a_loop_image_edited_while_unmounted_is_hashed_again";
-    if !is_root() {
-        return skip(name, "only root mounts loop devices");
-    }
-    let Some(mkfs) = tool("mkfs.ext4") else {
+    let (user, root, image) = signed();
+    let Some(disk) = disk(&user, name, &[]) else {
         return;
     };
-    let (user, root, image) = signed();
-    let disk = user.path("disk");
-    std::fs::File::create(&disk)
-        .unwrap()
-        .set_len(8 << 20)
-        .unwrap();
-    let disk = disk.to_str().unwrap();
-    assert!(run(mkfs.to_str().unwrap(), &["-q", "-F", disk]));
+    let disk = disk.as_str();
     let point = user.path("point");
     let layout = point.join("hello");
     let Some(mounted) = Mounted::new(&["-o", "loop", disk], &point) else {
@@ -272,24 +279,12 @@ fn over_an_overlay_nothing_is_remembered() {
 #[test]
 fn a_change_within_the_second_of_another_is_noticed_where_times_are_whole_seconds() {
     let name = "a_change_within_the_second_of_another_is_noticed_where_times_are_whole_seconds";
-    if !is_root() {
-        return skip(name, "only root mounts loop devices");
-    }
-    let Some(mkfs) = tool("mkfs.ext4") else {
+    let (user, root, image) = signed();
+    // Inodes of 128 bytes, those of ext3, have no room for parts of a second.
+    let Some(disk) = disk(&user, name, &["-I", "128"]) else {
         return;
     };
-    let (user, root, image) = signed();
-    let disk = user.path("disk");
-    std::fs::File::create(&disk)
-        .unwrap()
-        .set_len(8 << 20)
-        .unwrap();
-    let disk = disk.to_str().unwrap();
-    // Inodes of 128 bytes, those of ext3, have no room for parts of a second.
-    assert!(run(
-        mkfs.to_str().unwrap(),
-        &["-q", "-F", "-I", "128", disk]
-    ));
+    let disk = disk.as_str();
     let point = user.path("point");
     let Some(_mounted) = Mounted::new(&["-o", "loop", disk], &point) else {
         return skip(name, "no loop device to be had");
