@@ -4,6 +4,7 @@
 //! Not here: where bytes come from (`layout`), signatures (`notary`).
 
 mod annotations;
+mod causes;
 pub mod descriptor;
 pub mod digest;
 pub mod graph;
@@ -18,6 +19,7 @@ pub mod reference;
 pub mod time;
 
 pub use annotations::Annotations;
+pub use causes::causes;
 pub use descriptor::{Described, Descriptor, More, Platform};
 pub use digest::{Algorithm, Digest, DigestError, HEX_BYTES_MAX, Hasher, write_hex};
 pub use graph::{Closure, Fetched, Graph, Image, Referrer};

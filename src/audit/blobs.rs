@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use super::content::{Flaw, missing, pending, unverifiable};
 use super::cores::{on_all_cores, on_all_cores_with};
-use super::reading::causes;
 use super::{Asked, Content, Seen};
 use crate::layout::{Blob, HashError, Hashes, Identity, Known, Look};
-use crate::oci::{Closure, Descriptor, Digest, Progress};
+use crate::oci::{Closure, Descriptor, Digest, Progress, causes};
 use crate::report::Verdict;
 
 /// Blobs that are open at a time.

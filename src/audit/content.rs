@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::blobs::Blobs;
 use super::court::Court;
-use super::reading::causes;
 use super::{Content, Survey};
 use crate::oci::graph::Node;
-use crate::oci::{Closure, Descriptor, Digest, DocumentError};
+use crate::oci::{Closure, Descriptor, Digest, DocumentError, causes};
 use crate::report::{Problem, Verdict};
 
 /// Is what was found about the content of one root.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Survey;
-use super::reading::{causes, read_all};
+use super::reading::read_all;
 use crate::layout::{Source, SourceError};
 use crate::oci::descriptor::{CONTAINERD_NAME, REF_NAME};
 use crate::oci::limits::INDEX_BYTES_MAX;
-use crate::oci::{Algorithm, Closure, Digest, Document, Image, ImageManifest, json};
+use crate::oci::{Algorithm, Closure, Digest, Document, Image, ImageManifest, causes, json};
 use crate::report::{Problem, Verdict};
 
 /// Problems of one file that are listed.

@@ -1,6 +1,5 @@
 //! Reads a layout once: index.json, oci-layout, manifests, listing. Every read has a limit.
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use super::{AuditError, Survey};
 use crate::layout::{Blob, IndexBytes, Source, SourceError};
 use crate::oci::graph::Answer;
 use crate::oci::limits::{MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX};
-use crate::oci::{Descriptor, Fetched, Graph, ImageIndex, json};
+use crate::oci::{Descriptor, Fetched, Graph, ImageIndex, causes, json};
 
 /// Is the only version of the layout format that notation opens.
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -173,16 +172,4 @@ pub(super) fn read_all(blob: &Blob, limit: u64) -> io::Result<Arc<[u8]>> {
         Blob::Bytes(bytes) => Ok(Arc::clone(bytes)),
         Blob::File { .. } => blob.read_all(limit).map(Arc::from),
     }
-}
-
-/// Returns the text of an error and its causes.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::content::blob_path;
 use super::court::Court;
-use super::reading::{causes, read_all};
+use super::reading::read_all;
 use super::room::Room;
 use super::standing::Standing;
 use crate::notary::judge::refuse;
@@ -13,7 +13,9 @@ use crate::notary::{
     Reason, judge,
 };
 use crate::oci::limits::ENVELOPE_BYTES_MAX;
-use crate::oci::{Descriptor, Document, Image, ImageManifest, Referrer, UnixTime, media_type};
+use crate::oci::{
+    Descriptor, Document, Image, ImageManifest, Referrer, UnixTime, causes, media_type,
+};
 use crate::report::verdict::step;
 use crate::report::{Problem, SignatureReport, Verdict, reason_text};
 

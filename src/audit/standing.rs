@@ -1,8 +1,8 @@
 //! What the trust policy has to say about a scope, and what is wrong with the policy itself.
 
-use super::reading::causes;
 use super::{Asked, InvalidPolicy, PolicyState};
 use crate::notary::{Level, Statement};
+use crate::oci::causes;
 use crate::report::{Problem, Verdict};
 
 /// Says what the policy has to say about the scope.

@@ -1,5 +1,6 @@
 //! What a command gives: an answer for stdout, or a failure with the next step to try. Only `terminal` prints them.
 
+use crate::oci::causes;
 use std::error::Error;
 use std::io;
 
@@ -88,7 +89,7 @@ impl Failure {
 
     /// Returns a failure with the words of an error and its causes; its exit follows from a system error among them.
     pub fn because(error: &(dyn Error + 'static), hint: impl Into<String>) -> Self {
-        Self::new(exit_of(error), explain(error), hint)
+        Self::new(exit_of(error), causes(error), hint)
     }
 
     /// Returns a usage error.
@@ -111,19 +112,6 @@ impl Failure {
     pub fn silent(exit: Exit) -> Self {
         Self::new(exit, "", "")
     }
-}
-
-/// Returns an error and its causes in one line.
-#[must_use]
-pub fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 /// Returns the exit that a system error among the causes implies.

@@ -1,10 +1,11 @@
 //! `signetfs cert`: notation's trust stores, and keys for tests.
 
+use crate::oci::causes;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Failure, Form, explain};
+use super::answer::{Answer, Failure, Form};
 use super::calendar;
 use super::exit::Exit;
 use super::flags::Global;
@@ -328,7 +329,7 @@ fn delete(arguments: &DeleteArguments, global: &Global) -> Result<Answer, Failur
         _ => delete_store(&config, &store).map(|path| path.display().to_string()),
     };
     let deleted = deleted.map_err(|error| {
-        let words = explain(&error);
+        let words = causes(&error);
         let mut failure = Failure::from(error);
         let thing = match arguments.all {
             true => "named trust store",

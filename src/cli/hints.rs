@@ -1,11 +1,12 @@
 //! Which exit and which next step each error deserves.
 
-use super::answer::{Failure, explain};
+use super::answer::Failure;
 use super::exit::Exit;
 use crate::audit::AuditError;
 use crate::layout::SourceError;
 use crate::layout::compressed::UNPACKING;
 use crate::notary::SignError;
+use crate::oci::causes;
 use crate::report::Verdict;
 use crate::settings::{ConfigDir, SettingsError};
 use crate::signing::SigningError;
@@ -142,7 +143,7 @@ impl From<SigningError> for Failure {
                 "write the image into the layout again",
             ),
         };
-        Self::new(exit, explain(&error), hint)
+        Self::new(exit, causes(&error), hint)
     }
 }
 

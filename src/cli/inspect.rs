@@ -143,14 +143,14 @@ fn read(
     };
     let blob = source
         .blob(&layer.digest)
-        .map_err(|error| super::answer::explain(&error))?
+        .map_err(|error| crate::oci::causes(&error))?
         .ok_or_else(|| format!("the envelope {} is missing", layer.digest))?;
     let bytes = crate::signing::read_whole(&blob, layer, ENVELOPE_BYTES_MAX)
-        .map_err(|error| super::answer::explain(&error))?;
+        .map_err(|error| crate::oci::causes(&error))?;
     if !layer.digest.matches(&bytes) {
         return Err(format!("the envelope {} has other content", layer.digest));
     }
     Envelope::parse(&layer.media_type, &bytes)
         .and_then(Envelope::check)
-        .map_err(|error| super::answer::explain(&error))
+        .map_err(|error| crate::oci::causes(&error))
 }

@@ -1,10 +1,11 @@
 //! `signetfs policy`: notation's trust policy file. A policy written into a mount never comes here by itself.
 
+use crate::oci::causes;
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::answer::{Answer, Failure, Form, explain};
+use super::answer::{Answer, Failure, Form};
 use super::exit::Exit;
 use super::flags::Global;
 use super::terminal;
@@ -171,7 +172,7 @@ fn show(global: &Global) -> Result<Answer, Failure> {
         // As notation: the document is shown all the same, with exit 0.
         let mut failure = Failure::new(
             Exit::Done,
-            explain(&error),
+            causes(&error),
             "update it, or import another: signetfs policy import FILE",
         );
         failure.details = Vec::new();

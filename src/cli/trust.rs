@@ -1,5 +1,6 @@
 //! What is trusted, read from notation's configuration: for `verify` and, handed down, for a mount.
 
+use crate::oci::causes;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +8,6 @@ use crate::audit::{InvalidPolicy, PolicyState, Trust};
 use crate::notary::{Anchors, Policy};
 use crate::report::{PolicyId, PolicyOrigin};
 use crate::settings::{ConfigDir, PolicyFile, read_anchors, read_policy, read_policy_file};
-
-use super::answer::explain;
 
 /// Reads the policy (the one that the flag names, else the configuration's) and the stores that it names.
 #[must_use]
@@ -31,8 +30,8 @@ pub fn read_with_bytes(config: &ConfigDir, flag: Option<&Path>) -> (Trust, Optio
         ),
         Err(error) => {
             let why = match error.may_pass() {
-                true => InvalidPolicy::Unread(explain(&error)),
-                false => InvalidPolicy::File(explain(&error)),
+                true => InvalidPolicy::Unread(causes(&error)),
+                false => InvalidPolicy::File(causes(&error)),
             };
             let policy = PolicyState::Invalid(why);
             (without_file(policy, origin, flag), None)

@@ -297,7 +297,7 @@ impl Fs {
 
     /// Returns the error for a blob that is not what its name says, and makes the status look again.
     fn unsound(&self, digest: &Digest, error: Arc<HashError>) -> FsError {
-        log::warn!("{}", super::error::chain(&error));
+        log::warn!("{}", crate::oci::causes(&error));
         if self.current().counts_as_good(digest) {
             self.doubt_content();
         }

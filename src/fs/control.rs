@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::error::{FsError, chain};
+use super::error::FsError;
 use super::inputs::PolicyFile;
 use super::workers::lock;
 use super::{Caller, Fs};
 use crate::notary::Policy;
 use crate::oci::limits::POLICY_BYTES_MAX;
-use crate::oci::{Digest, UnixTime};
+use crate::oci::{Digest, UnixTime, causes};
 
 /// Is the policy of a mount.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ impl Fs {
             });
         }
         let policy = Policy::parse(bytes).map_err(|error| FsError::MalformedPolicy {
-            reason: chain(&error),
+            reason: causes(&error),
         })?;
         Ok(Written {
             bytes: Arc::from(bytes),
@@ -134,7 +134,7 @@ impl Fs {
     /// Notes why something was refused, so that `sign` and the status tell it, and returns the error.
     pub(super) fn refuse(&self, error: FsError) -> FsError {
         if error.is_told() {
-            let reason = chain(&error);
+            let reason = causes(&error);
             self.change_control(|control| control.refused = Some(reason));
         }
         error

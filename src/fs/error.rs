@@ -171,16 +171,3 @@ impl FsError {
         )
     }
 }
-
-/// Returns the text of an error and its causes, joined by colons.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

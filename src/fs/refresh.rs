@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::error::chain;
 use super::inputs::{Links, PolicyFile, SignFile};
 use super::snapshot::{Basis, Judged, Looked, Observed, Snapshot, waits_for_hashing};
 use super::workers::lock;
@@ -15,7 +14,7 @@ use super::{Fs, look};
 use crate::audit::cores::both;
 use crate::audit::{self, Asked, Content, Seen, Selection, Survey};
 use crate::layout::{Source, Stamp};
-use crate::oci::{Graph, NoProgress, Progress, UnixTime};
+use crate::oci::{Graph, NoProgress, Progress, UnixTime, causes};
 use crate::report::{ContentLevel, Problem, Report, Verdict};
 use crate::tree::{self, Material, Owner, RootMode};
 
@@ -178,7 +177,7 @@ impl Fs {
                 index: None,
                 graph: Graph::default(),
                 listing: self.source.listing().unwrap_or_default(),
-                invalid: Some(chain(&error)),
+                invalid: Some(causes(&error)),
                 envelopes,
             },
         }
@@ -258,7 +257,7 @@ impl Fs {
         };
         let now = basis.observed.now;
         let judged = audit::judge_and_see(&basis.survey, &asked, &self.hashes, now, progress);
-        let undecided = |error| (self.undecided(basis, chain(&error)), Seen::default());
+        let undecided = |error| (self.undecided(basis, causes(&error)), Seen::default());
         let (mut report, seen) = judged.unwrap_or_else(undecided);
         report.refused.clone_from(&basis.refused);
         if basis.recheck_at.is_some() {

@@ -6,14 +6,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::draft::Draft;
-use super::error::chain;
 use super::request::Asking;
 use super::workers::lock;
 use super::{Fs, FsError, Snapshot};
 use crate::audit::Selection;
 use crate::layout::{HashError, SourceError};
 use crate::notary::{ChainError, SignError};
-use crate::oci::{Digest, Progress};
+use crate::oci::{Digest, Progress, causes};
 use crate::signing::{self, Job, SigningError, Threads};
 use crate::tree::{Control, Node};
 
@@ -108,7 +107,7 @@ impl Fs {
             .inputs
             .signer(asking.key.as_deref())
             .map_err(|error| FsError::NoKey {
-                reason: chain(&error),
+                reason: causes(&error),
             })?;
         asking.request.format = match asking.format {
             Some(format) => format,
@@ -116,7 +115,7 @@ impl Fs {
                 .inputs
                 .signature_format()
                 .map_err(|error| FsError::NoKey {
-                    reason: chain(&error),
+                    reason: causes(&error),
                 })?,
         };
         let progress = Limited {
@@ -193,7 +192,7 @@ impl Fs {
 
 /// Sorts why nothing was signed.
 fn refusal(error: SigningError) -> FsError {
-    let reason = chain(&error);
+    let reason = causes(&error);
     match error {
         SigningError::Nothing => FsError::NothingToSign,
         SigningError::Corrupt(HashError::Cancelled { .. }) => FsError::StillHashing,

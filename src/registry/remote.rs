@@ -16,7 +16,7 @@ use crate::layout::{Blob, FileFacts, IndexBytes, Listing, Source, SourceError, S
 use crate::oci::descriptor::REF_NAME;
 use crate::oci::limits::{DESCRIPTORS_MAX, ENVELOPE_BYTES_MAX, GRAPH_BYTES_MAX, GRAPH_DEPTH_MAX};
 use crate::oci::media_type::{self, IMAGE_INDEX, is_index, is_manifest};
-use crate::oci::{Descriptor, Digest, Document};
+use crate::oci::{Descriptor, Digest, Document, causes};
 
 /// Tells whose referrers are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,17 +252,6 @@ fn entry(descriptor: &Descriptor, tag: Option<&str>) -> Value {
     Value::Object(members)
 }
 
-/// Returns an error and its causes in one line.
-fn words(error: &RegistryError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
-}
-
 impl Source for Remote {
     fn stamp(&self) -> Result<Stamp, SourceError> {
         Ok(Stamp::default())
@@ -286,7 +275,7 @@ impl Source for Remote {
 
     fn blob(&self, digest: &Digest) -> Result<Option<Blob>, SourceError> {
         self.read(digest).map_err(|error| {
-            let source = io::Error::other(words(&error));
+            let source = io::Error::other(causes(&error));
             if matches!(error.kind(), Kind::Network | Kind::Authentication) {
                 self.known().failure.get_or_insert(error);
             }

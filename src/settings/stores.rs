@@ -12,7 +12,7 @@ use super::{ConfigDir, SettingsError};
 use crate::files::{FileError, Folder, Kind, read_path};
 use crate::notary::anchors::{check_file, check_store, is_file_name};
 use crate::notary::{Anchors, AnchorsError, Certificate, Policy, StoreName, StoreType};
-use crate::oci::limits;
+use crate::oci::{causes, limits};
 
 /// Reads every trust store that a policy names. A store that cannot be used is an error inside, which judging decides about.
 #[must_use]
@@ -268,7 +268,7 @@ fn read_stored(
     let refused = |what: &str| AnchorsError::file(store, &shown, what);
     let unread = |error: &FileError| AnchorsError {
         may_pass: passes(error),
-        ..refused(&format!("cannot be read: {}", chain(error)))
+        ..refused(&format!("cannot be read: {}", causes(error)))
     };
     let file = match folder.file(Path::new(name)) {
         Ok(Some(file)) => file,
@@ -311,7 +311,7 @@ fn inaccessible(store: &StoreName, error: &(dyn std::error::Error + 'static)) ->
             "failed to access the trust store {:?} of type {:?}: {}",
             store.name,
             store.kind.name(),
-            chain(error)
+            causes(error)
         ),
         may_pass: passes(error),
     }
@@ -333,16 +333,4 @@ fn about(store: &StoreName, what: &str) -> AnchorsError {
         ),
         may_pass: false,
     }
-}
-
-/// Returns an error and what caused it in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

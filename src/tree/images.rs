@@ -254,7 +254,7 @@ impl Images<'_, '_> {
         let mut names = Vec::new();
         let mut path = folder.below("");
         let folder_bytes = path.len();
-        for (_, position) in (0..count).zip(0..) {
+        for position in (0..).take(count) {
             path.truncate(folder_bytes);
             let (Some(target_bytes), Some(())) = (
                 layer_target_bytes(document, position, folder.depth),

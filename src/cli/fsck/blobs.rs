@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::finding::Finding;
 use super::{Checked, bar};
 use crate::audit::Survey;
-use crate::cli::answer::explain;
 use crate::layout::{HashError, Hashes, Source};
 use crate::oci::graph::Node;
-use crate::oci::{Descriptor, Digest, Document, ImageIndex};
+use crate::oci::{Descriptor, Digest, Document, ImageIndex, causes};
 use crate::report::Verdict;
 
 /// Blobs that are open at a time.
@@ -44,7 +43,7 @@ pub(super) fn check(
                 }
                 // It went since the listing was made.
                 Ok(None) => {}
-                Err(error) => findings.push(unreadable(digest, &explain(&error))),
+                Err(error) => findings.push(unreadable(digest, &causes(&error))),
             }
         }
         let results = hashes.verify_all(&jobs, &progress);
@@ -95,7 +94,7 @@ fn flaw(digest: &Digest, error: &HashError) -> Finding {
         )
         .about(digest)
         .advised("run fsck again when nobody writes to the layout"),
-        error => unreadable(digest, &explain(error)),
+        error => unreadable(digest, &causes(error)),
     }
 }
 
@@ -198,7 +197,7 @@ fn missing(digest: &Digest, sizes: &BTreeSet<(u64, bool)>) -> Finding {
 /// Says why a stored manifest is of no use; what its bytes hash to is found elsewhere.
 fn unusable(survey: &Survey, digest: &Digest) -> Option<String> {
     match survey.graph.node(digest)? {
-        Node::Malformed(error) => Some(format!("it is no manifest: {}", explain(error))),
+        Node::Malformed(error) => Some(format!("it is no manifest: {}", causes(error))),
         Node::TooLarge => Some("it is too large for a manifest".to_owned()),
         Node::Unreadable(why) => Some(why.clone()),
         Node::Present { .. } | Node::Missing | Node::Corrupt(_) | Node::Unverifiable => None,

@@ -1,8 +1,9 @@
 //! What failures of a push mean: the exit code and the next step to try.
 
-use crate::cli::answer::{Failure, explain};
+use crate::cli::answer::Failure;
 use crate::cli::exit::Exit;
 use crate::http::{Distrust, Scheme};
+use crate::oci::causes;
 use crate::registry::RegistryError;
 use crate::registry::error::Kind as Trouble;
 use crate::report::Verdict;
@@ -47,7 +48,7 @@ impl From<RegistryError> for Failure {
                 );
             }
         };
-        Self::new(exit, explain(&error), hint)
+        Self::new(exit, causes(&error), hint)
     }
 }
 
@@ -74,7 +75,7 @@ fn mend_trust(distrust: Distrust) -> &'static str {
 
 impl From<SyncError> for Failure {
     fn from(error: SyncError) -> Self {
-        let words = explain(&error);
+        let words = causes(&error);
         let (exit, hint) = match error {
             SyncError::Registry(error) => return (*error).into(),
             SyncError::Source(error) => return error.into(),

@@ -1,10 +1,11 @@
 //! How a registry is reached: flags that every command with a registry reference has.
 
+use crate::oci::causes;
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::answer::{Failure, explain};
+use crate::cli::answer::Failure;
 use crate::cli::terminal;
 use crate::http::tls::Verification;
 use crate::http::{
@@ -163,7 +164,7 @@ impl Connection {
         let is_listed = || match read_preferences(config) {
             Ok(read) => read.insecure_registries.contains(&reference.host),
             Err(error) => {
-                let words = explain(&error);
+                let words = causes(&error);
                 terminal::note(&format!(
                     "signetfs: warning: {words}; no registry is spoken to in plain HTTP because of insecureRegistries there"
                 ));

@@ -9,14 +9,14 @@ use serde_json::json;
 use super::source::refused;
 use super::{Arguments, allowed};
 use crate::audit::{self, Asked, Content};
-use crate::cli::answer::{Answer, Failure, Form, explain};
+use crate::cli::answer::{Answer, Failure, Form};
 use crate::cli::exit::Exit;
 use crate::cli::flags::Global;
 use crate::cli::layouts::looks_like_registry;
 use crate::cli::progress::Bar;
 use crate::cli::trust;
 use crate::oci::limits::SIGNATURES_MAX;
-use crate::oci::{Name, Reference, Scope};
+use crate::oci::{Name, Reference, Scope, causes};
 use crate::registry::{Access, Depth, RegistryReference, Remote};
 use crate::report::{ScopeOrigin, Verdict};
 use crate::sync::{Plan, Pull, Pulled, Root, SyncError, pull};
@@ -47,7 +47,7 @@ struct Wanted {
 impl Wanted {
     fn parse(arguments: &Arguments) -> Result<Self, Failure> {
         let usage = |words: String| Failure::usage(words, "write HOST/REPOSITORY:TAG PATH[:TAG]");
-        let malformed = |error: &dyn std::error::Error| usage(explain(error));
+        let malformed = |error: &dyn std::error::Error| usage(causes(error));
         let from =
             RegistryReference::parse(&arguments.source).map_err(|error| malformed(&error))?;
         let Some(name) = from.name() else {
