@@ -127,6 +127,8 @@ pub struct Survey {
     pub listing: Listing,
     /// Why the layout is invalid, where it is.
     pub invalid: Option<String>,
+    /// Whether something could not be read, which may be over without anything having changed.
+    pub unread: bool,
     /// What its envelopes are; handed on from survey to survey.
     pub envelopes: Arc<Envelopes>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::signatures::earlier;
 use super::standing::{Standing, policy_problems};
@@ -26,6 +27,8 @@ pub(super) struct Court<'a> {
     pub(super) standing: Standing<'a>,
     /// Chains met so far: most images share one.
     pub(super) chains: ChainCache,
+    /// Whether an envelope that is there could not be read.
+    pub(super) unread: AtomicBool,
 }
 
 impl<'a> Court<'a> {
@@ -37,6 +40,7 @@ impl<'a> Court<'a> {
             now,
             standing: Standing::of(asked),
             chains: ChainCache::familiar_with(trusted(asked)),
+            unread: AtomicBool::new(false),
         }
     }
 }
@@ -83,7 +87,9 @@ pub(super) fn report(
     let (orphans, extras) = coverage::count(court.survey, &closures);
     report.orphans = orphans;
     report.extras = extras;
-    Ok((report, found.seen))
+    let mut seen = found.seen;
+    seen.unread = court.unread.load(Ordering::Relaxed);
+    Ok((report, seen))
 }
 
 /// Returns the closure of every image of the layout and of those selected, each root once.

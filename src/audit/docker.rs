@@ -9,11 +9,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Survey;
-use super::reading::read_all;
+use super::reading;
 use crate::layout::{Source, SourceError};
 use crate::oci::descriptor::{CONTAINERD_NAME, REF_NAME};
 use crate::oci::limits::INDEX_BYTES_MAX;
-use crate::oci::{Algorithm, Closure, Digest, Document, Image, ImageManifest, causes, json};
+use crate::oci::{Algorithm, Closure, Digest, Document, Image, ImageManifest, json};
 use crate::report::{Problem, Verdict};
 
 /// Problems of one file that are listed.
@@ -54,10 +54,11 @@ pub(super) fn disagreements(
     source: &dyn Source,
     closures: &Closures,
 ) -> Vec<Problem> {
-    let manifest = read(source, "manifest.json");
+    let read = |name| reading::document(source, name, INDEX_BYTES_MAX);
+    let manifest = read("manifest.json");
     let mut problems = match manifest {
-        None => old_form(survey, source),
-        Some(_) => Vec::new(),
+        Ok(None) => old_form(survey, source),
+        Ok(Some(_)) | Err(_) => Vec::new(),
     };
     let mut known = None;
     for (name, document, check) in [
@@ -66,27 +67,22 @@ pub(super) fn disagreements(
             manifest,
             check_manifest as fn(&Known<'_>, &Value) -> Vec<String>,
         ),
-        (
-            "repositories",
-            read(source, "repositories"),
-            check_repositories,
-        ),
+        ("repositories", read("repositories"), check_repositories),
     ] {
-        let Some(document) = document else {
-            continue;
-        };
-        let found = match document {
-            Ok(document) => {
+        let (rule, found) = match document {
+            Ok(None) => continue,
+            Ok(Some(document)) => {
                 let known = known.get_or_insert_with(|| Known::of(survey, closures));
-                check(known, &document)
+                ("docker-archive", check(known, &document))
             }
-            Err(problem) => vec![problem],
+            Err(error) if error.may_pass() => ("read", vec![error.to_string()]),
+            Err(error) => ("docker-archive", vec![error.to_string()]),
         };
         problems.extend(found.into_iter().take(PROBLEMS_MAX).map(|problem| Problem {
             verdict: Verdict::Ambiguous,
             file: Some(name.to_owned()),
             digest: None,
-            check: "docker-archive",
+            check: rule,
             problem,
             hint: format!("remove {name}, or make it name the images of index.json"),
         }));
@@ -153,18 +149,6 @@ fn is_name(path: &Path) -> bool {
 fn is_id(folder: &Path) -> bool {
     let hex = folder.to_str();
     hex.is_some_and(|hex| Digest::from_parts(Algorithm::Sha256, hex).is_some())
-}
-
-fn read(source: &dyn Source, name: &str) -> Option<Result<Value, String>> {
-    match source.file(Path::new(name)) {
-        Ok(None) => None,
-        Ok(Some(blob)) => Some(
-            read_all(&blob, INDEX_BYTES_MAX)
-                .map_err(|error| error.to_string())
-                .and_then(|bytes| json::parse(&bytes).map_err(|error| error.to_string())),
-        ),
-        Err(error) => Some(Err(causes(&error))),
-    }
 }
 
 impl<'a> Known<'a> {

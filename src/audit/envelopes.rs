@@ -5,10 +5,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::court::Court;
+use super::reading::read_all;
 use crate::notary::{ChainCache, Envelope, IntactEnvelope, IntegrityError};
-use crate::oci::{Digest, media_type};
+use crate::oci::limits::ENVELOPE_BYTES_MAX;
+use crate::oci::{Descriptor, Digest, causes, media_type};
 
 /// Envelopes remembered at most; past this the memory starts over.
 const ENVELOPES_MAX: usize = 100_000;
@@ -62,5 +66,38 @@ impl Envelopes {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Digest, Cow<'static, str>), Kept>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads an envelope whole, or says why it cannot be judged; tells the court where that may be over without anything having changed.
+pub(super) fn read(court: &Court<'_>, layer: &Descriptor) -> Result<Arc<[u8]>, String> {
+    if layer.size > ENVELOPE_BYTES_MAX {
+        return Err(format!(
+            "the envelope has more than {ENVELOPE_BYTES_MAX} bytes"
+        ));
+    }
+    let unread = |problem| {
+        court.unread.store(true, Ordering::Relaxed);
+        problem
+    };
+    let digest = &layer.digest;
+    let blob = match court.asked.source.blob(digest) {
+        Ok(Some(blob)) => blob,
+        Ok(None) => return Err(format!("the envelope {digest} is missing")),
+        Err(error) if error.may_pass() => return Err(unread(causes(&error))),
+        Err(error) => return Err(causes(&error)),
+    };
+    if blob.size() != layer.size {
+        return Err(format!(
+            "the envelope {digest} has {} bytes, its descriptor says {}",
+            blob.size(),
+            layer.size
+        ));
+    }
+    let bytes = read_all(&blob, ENVELOPE_BYTES_MAX)
+        .map_err(|error| unread(format!("reading the envelope {digest}: {error}")))?;
+    match digest.matches(&bytes) {
+        true => Ok(bytes),
+        false => Err(format!("the envelope {digest} has other content")),
     }
 }

@@ -1,5 +1,6 @@
 //! Reads a layout once: index.json, oci-layout, manifests, listing. Every read has a limit.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::{AuditError, Survey};
 use crate::layout::{Blob, IndexBytes, Source, SourceError};
 use crate::oci::graph::Answer;
 use crate::oci::limits::{MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX};
-use crate::oci::{Descriptor, Fetched, Graph, ImageIndex, causes, json};
+use crate::oci::{Descriptor, Fetched, Graph, ImageIndex, JsonError, causes, json};
 
 /// Is the only version of the layout format that notation opens.
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -50,6 +51,7 @@ pub(super) fn survey(source: &dyn Source, reader: Reader<'_>) -> Result<Survey, 
         graph,
         listing: listing.map_err(AuditError::Source)?,
         invalid: None,
+        unread: false,
         envelopes: Arc::default(),
     };
     match read {
@@ -60,7 +62,9 @@ pub(super) fn survey(source: &dyn Source, reader: Reader<'_>) -> Result<Survey, 
         Err(problem) => survey.invalid = Some(problem),
     }
     if survey.invalid.is_none() {
-        survey.invalid = layout_problem(source);
+        let problem = layout_problem(source);
+        survey.unread = problem.as_ref().is_some_and(|(_, may_pass)| *may_pass);
+        survey.invalid = problem.map(|(problem, _)| problem);
     }
     Ok(survey)
 }
@@ -127,33 +131,81 @@ fn fetch(blob: Result<Option<Blob>, SourceError>) -> Fetched {
     }
 }
 
-/// Says what is wrong with oci-layout; an absent one is fine, as it is for notation.
-fn layout_problem(source: &dyn Source) -> Option<String> {
-    let blob = match source.file(Path::new("oci-layout")) {
-        Ok(Some(blob)) => blob,
-        Ok(None) => return None,
-        Err(error) => return Some(causes(&error)),
+/// Says why a JSON file of the root cannot be used.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// It cannot be opened.
+    Source(SourceError),
+    /// It is over its limit.
+    TooLarge(io::Error),
+    /// It cannot be read.
+    Read(io::Error),
+    /// It is no JSON.
+    Json(JsonError),
+}
+
+impl Unusable {
+    /// Returns whether this may be over without anything having changed.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Source(error) => error.may_pass(),
+            Self::Read(_) => true,
+            Self::TooLarge(_) | Self::Json(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => formatter.write_str(&causes(error)),
+            Self::TooLarge(error) | Self::Read(error) => error.fmt(formatter),
+            Self::Json(error) => error.fmt(formatter),
+        }
+    }
+}
+
+/// Reads a JSON file of the root; `None` where there is none.
+pub(super) fn document(
+    source: &dyn Source,
+    name: &str,
+    limit: u64,
+) -> Result<Option<Value>, Unusable> {
+    let file = source.file(Path::new(name)).map_err(Unusable::Source)?;
+    let Some(blob) = file else {
+        return Ok(None);
     };
-    let bytes = match read_all(&blob, OCI_LAYOUT_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) => return Some(format!("oci-layout: {error}")),
+    let bytes = read_all(&blob, limit).map_err(|error| match blob.size() > limit {
+        true => Unusable::TooLarge(error),
+        false => Unusable::Read(error),
+    })?;
+    json::parse(&bytes).map(Some).map_err(Unusable::Json)
+}
+
+/// Says what is wrong with oci-layout, and whether that may pass; an absent one is fine, as it is for notation.
+fn layout_problem(source: &dyn Source) -> Option<(String, bool)> {
+    let document = match document(source, "oci-layout", OCI_LAYOUT_BYTES_MAX) {
+        Ok(document) => document?,
+        Err(error @ Unusable::Source(_)) => return Some((error.to_string(), error.may_pass())),
+        Err(error) => return Some((format!("oci-layout: {error}"), error.may_pass())),
     };
+    version_problem(&document).map(|problem| (format!("oci-layout: {problem}"), false))
+}
+
+fn version_problem(document: &Value) -> Option<String> {
     let variant = |document: &Value| {
         let object = document.as_object()?;
         json::case_variant(object, &["imageLayoutVersion"]).map(str::to_owned)
     };
-    match json::parse(&bytes) {
-        Ok(document) if let Some(member) = variant(&document) => Some(format!(
-            "oci-layout: member {member:?} equals a known one but for case"
+    if let Some(member) = variant(document) {
+        return Some(format!("member {member:?} equals a known one but for case"));
+    }
+    match document.get("imageLayoutVersion") {
+        Some(Value::String(version)) if version == LAYOUT_VERSION => None,
+        Some(Value::String(version)) => Some(format!(
+            "version {version:?} is not supported, only {LAYOUT_VERSION}"
         )),
-        Ok(document) => match document.get("imageLayoutVersion") {
-            Some(Value::String(version)) if version == LAYOUT_VERSION => None,
-            Some(Value::String(version)) => Some(format!(
-                "oci-layout: version {version:?} is not supported, only {LAYOUT_VERSION}"
-            )),
-            _ => Some("oci-layout: it gives no imageLayoutVersion".to_owned()),
-        },
-        Err(error) => Some(format!("oci-layout: {error}")),
+        _ => Some("it gives no imageLayoutVersion".to_owned()),
     }
 }
 

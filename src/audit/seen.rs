@@ -12,12 +12,18 @@ pub struct Seen {
     blobs: Vec<Descriptor>,
     /// The state of each one's file.
     states: Vec<Option<Identity>>,
+    /// Whether an envelope that is there could not be read, which may be over without anything having changed.
+    pub unread: bool,
 }
 
 impl Seen {
     /// Takes what was seen of blobs that are sorted by digest, in their order.
     pub(super) fn of(blobs: Vec<Descriptor>, states: Vec<Option<Identity>>) -> Self {
-        Self { blobs, states }
+        Self {
+            blobs,
+            states,
+            unread: false,
+        }
     }
 
     /// Returns the state in which the file of a blob with this digest and size was.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::content::blob_path;
 use super::court::Court;
-use super::reading::read_all;
+use super::envelopes;
 use super::room::Room;
 use super::standing::Standing;
 use crate::notary::judge::refuse;
@@ -13,9 +13,7 @@ use crate::notary::{
     Reason, judge,
 };
 use crate::oci::limits::ENVELOPE_BYTES_MAX;
-use crate::oci::{
-    Descriptor, Document, Image, ImageManifest, Referrer, UnixTime, causes, media_type,
-};
+use crate::oci::{Descriptor, Document, Image, ImageManifest, Referrer, UnixTime, media_type};
 use crate::report::verdict::step;
 use crate::report::{Problem, SignatureReport, Verdict, reason_text};
 
@@ -153,7 +151,7 @@ pub(super) fn judge_all(court: &Court<'_>, artifact: &Descriptor, found: &Found<
                 }
             }
         }
-        tell(&mut out.problems, &report);
+        tell(court, &mut out.problems, &report);
         if candidate.fate == Fate::Judged {
             forget(&mut report);
         }
@@ -251,32 +249,7 @@ fn open(
             found.manifest.layers.len()
         )));
     };
-    if layer.size > ENVELOPE_BYTES_MAX {
-        return Err(refused(format!(
-            "the envelope has more than {ENVELOPE_BYTES_MAX} bytes"
-        )));
-    }
-    let blob = match court.asked.source.blob(&layer.digest) {
-        Ok(Some(blob)) => blob,
-        Ok(None) => return Err(refused(format!("the envelope {} is missing", layer.digest))),
-        Err(error) => return Err(refused(causes(&error))),
-    };
-    if blob.size() != layer.size {
-        return Err(refused(format!(
-            "the envelope {} has {} bytes, its descriptor says {}",
-            layer.digest,
-            blob.size(),
-            layer.size
-        )));
-    }
-    let bytes = read_all(&blob, ENVELOPE_BYTES_MAX)
-        .map_err(|error| refused(format!("reading the envelope {}: {error}", layer.digest)))?;
-    if !layer.digest.matches(&bytes) {
-        return Err(refused(format!(
-            "the envelope {} has other content",
-            layer.digest
-        )));
-    }
+    let bytes = envelopes::read(court, layer).map_err(refused)?;
     report.bytes = Some(Arc::clone(&bytes));
     let name = (&layer.digest, &*layer.media_type);
     let envelopes = &court.survey.envelopes;
@@ -310,7 +283,8 @@ fn unread(found: &Candidate<'_>) -> SignatureReport {
 }
 
 /// Adds a problem for every check of a signature that failed.
-fn tell(problems: &mut Vec<Problem>, report: &SignatureReport) {
+fn tell(court: &Court<'_>, problems: &mut Vec<Problem>, report: &SignatureReport) {
+    let is_withheld = court.asked.source.is_remote() && report.bytes.is_none();
     let mut add = |verdict, check, problem, hint: &str| {
         problems.push(Problem {
             verdict,
@@ -346,6 +320,9 @@ fn tell(problems: &mut Vec<Problem>, report: &SignatureReport) {
         };
         let hint = match &**reason {
             Reason::Metadata => "ask for what it holds: signetfs inspect shows it",
+            Reason::Manifest { .. } if is_withheld && report.envelope.is_some() => {
+                "the registry does not serve what its digests name: push the image with its signatures again, or ask who runs it"
+            }
             _ => hint(verdict),
         };
         add(verdict, kind.name(), reason_text(reason), hint);

@@ -17,11 +17,16 @@ const FILES_EACH_TIME: usize = 1000;
 /// How long a look at many files stands.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The check of problems with what could not be read.
+const UNREAD: &str = "read";
+
 /// Tells how long a judgement stands, by a look at the files just after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     /// While the files are unchanged.
     Stands,
+    /// What is there could not be read when it was judged, and nothing will tell that it can be again: for one look.
+    Unread,
     /// A file was written a moment ago: for one look.
     OneLook,
     /// What was counted as good has no hash that stands: somebody may be writing it, or it just changed.
@@ -38,6 +43,7 @@ impl Judged {
     pub(super) fn by(standing: Standing, content: Content, begun: Instant) -> Option<Self> {
         match (standing, content) {
             (Standing::Stands, _) => Some(Self::Complete),
+            (Standing::Unread, _) => Some(Self::OneLook(OneLook::at_any_time(begun))),
             (Standing::OneLook, _) | (Standing::Unknown, Content::Full) => {
                 Some(Self::OneLook(OneLook::since(begun)))
             }
@@ -53,12 +59,15 @@ pub(super) fn closures(
     report: &Report,
     seen: &Seen,
 ) -> (Vec<Looked>, Standing) {
-    let bad: BTreeSet<&Digest> = report
-        .images
-        .iter()
-        .flat_map(|image| &image.problems)
-        .chain(&report.problems)
+    let problems = report.images.iter().flat_map(|image| &image.problems);
+    let problems = problems.chain(&report.problems);
+    let bad: BTreeSet<&Digest> = problems
+        .clone()
         .filter_map(|problem| problem.digest.as_ref())
+        .collect();
+    let unread: BTreeSet<Option<&Digest>> = problems
+        .filter(|problem| problem.check == UNREAD)
+        .map(|problem| problem.digest.as_ref())
         .collect();
     let mut unique: BTreeMap<&Digest, (&Descriptor, bool)> = BTreeMap::new();
     for image in &report.images {
@@ -69,6 +78,13 @@ pub(super) fn closures(
             entry.or_insert((descriptor, is_whole)).1 |= is_whole;
         }
     }
+    // What is not looked at again below can tell nothing later.
+    let is_looked_at = |digest: &Digest| unique.contains_key(digest);
+    let is_covered = unread.iter().all(|digest| digest.is_some_and(is_looked_at));
+    let mut standing = match seen.unread || !is_covered {
+        true => Standing::Unread,
+        false => Standing::Stands,
+    };
     let mut files: Vec<Wanted<'_>> = unique
         .into_values()
         .map(|(descriptor, is_whole)| {
@@ -78,6 +94,7 @@ pub(super) fn closures(
                 descriptor,
                 is_good: is_whole && !is_bad,
                 is_hashed: is_document && !is_bad,
+                is_unread: unread.contains(&Some(&descriptor.digest)),
                 state: match is_document {
                     true => None,
                     false => seen.state(descriptor),
@@ -90,7 +107,6 @@ pub(super) fn closures(
     let found = on_all_cores_with(&files, Look::default, &|look, wanted: &Wanted<'_>| {
         fs.look_after_judging(look, wanted)
     });
-    let mut standing = Standing::Stands;
     let looked = found.into_iter().map(|(file, found)| {
         standing = standing.max(found);
         file
@@ -110,6 +126,7 @@ fn signatures(image: &ImageReport) -> impl Iterator<Item = Wanted<'_>> {
             descriptor,
             is_good: false,
             is_hashed: is_sound,
+            is_unread: false,
             state: None,
         })
     })
@@ -120,6 +137,8 @@ struct Wanted<'a> {
     descriptor: &'a Descriptor,
     is_good: bool,
     is_hashed: bool,
+    /// Whether it could not be read when it was judged.
+    is_unread: bool,
     /// The state of the file, where the blob was known in it, under a lease, while it was judged.
     state: Option<&'a Identity>,
 }
@@ -163,6 +182,8 @@ impl Fs {
         let found = match (seen.identity, seen.known) {
             (None, false) if wanted.is_good => Standing::Changed,
             (Some(_), false) if wanted.is_good => Standing::Unknown,
+            // While it cannot be opened, that it can be again is a change.
+            (Some(_), _) if wanted.is_unread => Standing::Unread,
             _ => Standing::Stands,
         };
         (seen, hashed.max(found))

@@ -19,7 +19,7 @@ use crate::report::{ContentLevel, Problem, Report, Verdict};
 use crate::tree::{self, Material, Owner, RootMode};
 
 /// How long an index.json that does not parse counts as being written.
-const WRITER_GRACE: Duration = Duration::from_secs(2);
+pub(super) const WRITER_GRACE: Duration = Duration::from_secs(2);
 
 /// How often a layout that changes meanwhile is judged again before it counts as undecided.
 const JUDGINGS_MAX: usize = 5;
@@ -149,7 +149,7 @@ impl Fs {
             Some(before) => (Arc::clone(&before.trust), before.policy.clone()),
             None => self.trust(&control.policy),
         };
-        let settled = survey.index.as_ref().is_none_or(|index| index.settled);
+        let settled = survey.index.as_ref().is_none_or(|index| index.settled) && !survey.unread;
         Basis {
             recheck_at: grace(turn, &survey, &observed.layout),
             observed: Observed {
@@ -178,6 +178,7 @@ impl Fs {
                 graph: Graph::default(),
                 listing: self.source.listing().unwrap_or_default(),
                 invalid: Some(causes(&error)),
+                unread: true,
                 envelopes,
             },
         }

@@ -63,6 +63,8 @@ pub enum Judged {
 #[derive(Debug)]
 pub struct Look {
     begun: Instant,
+    /// Whether it can be taken late.
+    keeps: bool,
     taken: AtomicBool,
 }
 
@@ -75,7 +77,17 @@ impl Look {
     pub fn since(begun: Instant) -> Self {
         Self {
             begun,
+            keeps: false,
             taken: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns a look that does not grow old: at what was refused because it could not be read, which is safe to go on refusing.
+    #[must_use]
+    pub fn at_any_time(begun: Instant) -> Self {
+        Self {
+            keeps: true,
+            ..Self::since(begun)
         }
     }
 
@@ -86,7 +98,7 @@ impl Look {
 
     /// Takes it; `false` once it was taken, and once it is too late.
     fn take(&self) -> bool {
-        self.begun.elapsed() < Self::AGE && !self.taken.swap(true, Ordering::AcqRel)
+        (self.keeps || self.begun.elapsed() < Self::AGE) && !self.taken.swap(true, Ordering::AcqRel)
     }
 }
 

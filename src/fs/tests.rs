@@ -7,6 +7,7 @@ mod model;
 mod reading;
 mod refreshing;
 mod swapping;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -160,6 +161,13 @@ impl Bench {
 
     /// Mounts a new layout, without the thread that hashes.
     fn unjudged(change: fn(&mut Options)) -> Self {
+        Self::unjudged_of(change, |folder| {
+            Layout::Writable(Arc::new(Directory::open(folder).unwrap()))
+        })
+    }
+
+    /// Does the same with whatever reads the layout.
+    fn unjudged_of(change: fn(&mut Options), layout: impl FnOnce(&Path) -> Layout) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let layers = write_layout(folder.path());
         let inputs = Arc::new(Fixed {
@@ -169,7 +177,9 @@ impl Bench {
             trusted: Mutex::default(),
             meanwhile: Mutex::default(),
         });
-        let fs = Fs::new(parts(folder.path(), Arc::clone(&inputs), change));
+        let mut parts = parts(folder.path(), Arc::clone(&inputs), change);
+        parts.layout = layout(folder.path());
+        let fs = Fs::new(parts);
         Self {
             folder,
             inputs,

@@ -213,6 +213,18 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// Returns whether it may be over without anything having changed: no files left to open, or a disk that failed. Permissions do
+    /// not change so.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+}
+
 impl From<FileError> for SourceError {
     fn from(error: FileError) -> Self {
         match error {

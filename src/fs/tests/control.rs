@@ -49,7 +49,7 @@ impl Bench {
         written.and(flushed)
     }
 
-    fn touch(&self) -> Result<(), FsError> {
+    pub(super) fn touch(&self) -> Result<(), FsError> {
         let change = touch(SIGN, OWNER);
         self.fs.setattr(&self.fs.fresh(), &change).map(drop)
     }
