@@ -48,6 +48,91 @@ fn a_policy_that_leads_into_the_mount_is_refused_and_nobody_waits_for_it() {
     assert_eq!(mount.decided(), "verified", "{}", mount.status());
 }
 
+/// Looks from several processes at once, each of which wants a thread; not from this one: a look that waits for itself could not even
+/// be ended. The names are those that the settings are asked for too: the kernel has one lookup of a name wait for another.
+const LOOKS: &str = "for n in 1 2 3 4; do for name in trustpolicy.json trustpolicy.oci.json signingkeys.json truststore verify-status; do \
+    timeout -s KILL 20 cat mnt/$name >/dev/null 2>&1; test $? != 137 || echo hung; done & done; wait; \
+    timeout -s KILL 20 head -1 mnt/verify-status";
+
+#[test]
+fn a_configuration_that_leads_into_the_mount_is_refused_and_nobody_waits_for_it() {
+    let Some(scene) = Scene::new() else { return };
+    scene.user.with_key("second");
+    scene.user.succeed(&["sign", "lay:v1"]);
+    let mount = scene.mount(&[]);
+    assert_eq!(mount.decided(), "verified", "{}", mount.status());
+    let config = scene.user.config();
+    let away = scene.user.path("away");
+    let parent = config.parent().unwrap().to_owned();
+    for (place, token) in [
+        (config.clone(), "policy-invalid\n"),
+        (parent, "policy-invalid\n"),
+        (config.join("truststore"), "untrusted\n"),
+        (config.join("truststore/x509"), "untrusted\n"),
+        (config.join("truststore/x509/ca"), "untrusted\n"),
+    ] {
+        for target in ["", "blobs", "absent", "verify-status"] {
+            let what = format!("{} -> mnt/{target}", place.display());
+            fs::rename(&place, &away).unwrap();
+            symlink(mount.path(target), &place).unwrap();
+            let looks = scene.shell(LOOKS, 0).stdout;
+            assert_eq!(looks, token, "{what}");
+            let touch = "timeout -s KILL 20 touch mnt/sign; test $? != 137 || echo hung";
+            assert_eq!(scene.shell(touch, 0).stdout, "", "{what}");
+            fs::remove_file(&place).unwrap();
+            fs::rename(&away, &place).unwrap();
+            assert_eq!(mount.decided(), "verified", "{what}: {}", mount.status());
+        }
+    }
+}
+
+#[test]
+fn keys_that_lead_into_the_mount_sign_nothing_and_nobody_waits_for_them() {
+    let Some(scene) = Scene::new() else { return };
+    scene.user.with_key("second");
+    let mount = scene.mount(&[]);
+    assert_eq!(mount.decided(), "unsigned", "{}", mount.status());
+    let config = scene.user.config();
+    let away = scene.user.path("away");
+    let list = fs::read_to_string(config.join("signingkeys.json")).unwrap();
+    for place in [
+        "signingkeys.json",
+        "localkeys",
+        "localkeys/second.key",
+        "localkeys/second.crt",
+    ] {
+        for target in ["", "trustpolicy.json", "blobs", "sign", "absent"] {
+            let what = format!("{place} -> mnt/{target}");
+            let place = config.join(place);
+            fs::rename(&place, &away).unwrap();
+            symlink(mount.path(target), &place).unwrap();
+            let touches = "for n in 1 2 3; do timeout -s KILL 20 touch mnt/sign 2>/dev/null; \
+                case $? in 0) echo signed;; 137) echo hung;; esac & done; wait";
+            assert_eq!(scene.shell(touches, 0).stdout, "", "{what}");
+            assert_eq!(scene.shell(LOOKS, 0).stdout, "unsigned\n", "{what}");
+            fs::remove_file(&place).unwrap();
+            fs::rename(&away, &place).unwrap();
+        }
+    }
+    // The list itself names files in the mount.
+    for name in ["trustpolicy.json", "verify-status", "absent"] {
+        let led = list.replace(
+            &config.join("localkeys/second.crt").display().to_string(),
+            &mount.path(name).display().to_string(),
+        );
+        assert_ne!(led, list);
+        fs::write(config.join("signingkeys.json"), led).unwrap();
+        let touch =
+            "timeout -s KILL 20 touch mnt/sign 2>/dev/null; test $? = 1 || echo signed or hung";
+        assert_eq!(scene.shell(touch, 0).stdout, "", "{name}");
+        let why = fs::read_to_string(mount.path("sign")).unwrap();
+        assert!(why.contains("leads into the mount"), "{why}");
+    }
+    fs::write(config.join("signingkeys.json"), &list).unwrap();
+    scene.shell("timeout -s KILL 20 touch mnt/sign", 0);
+    assert_eq!(mount.decided(), "verified", "{}", mount.status());
+}
+
 #[test]
 fn what_could_not_be_read_for_lack_of_open_files_is_read_again_when_there_are() {
     let Some(scene) = Scene::new() else { return };

@@ -189,13 +189,12 @@ impl From<SettingsError> for Failure {
             SettingsError::Json { path, .. } | SettingsError::Malformed { path, .. } => {
                 format!("mend {} or remove it", path.display())
             }
-            SettingsError::Absent { path }
+            SettingsError::IntoMount { path }
+            | SettingsError::Absent { path }
             | SettingsError::NotRegular { path }
             | SettingsError::TooLarge { path, .. }
             | SettingsError::Io { path, .. } => format!("look at it: ls -l {}", path.display()),
-            SettingsError::Busy { .. } => {
-                "wait for that process to end, or end it, and try again".to_owned()
-            }
+            SettingsError::Busy { .. } => "wait for that process, and try again".to_owned(),
             SettingsError::Generate { .. } => "try again".to_owned(),
         };
         let mut failure = Self::because(&error, hint);

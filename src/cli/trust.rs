@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::audit::{InvalidPolicy, PolicyState, Trust};
 use crate::notary::{Anchors, Policy};
 use crate::report::{PolicyId, PolicyOrigin};
-use crate::settings::{ConfigDir, PolicyFile, read_anchors, read_policy, read_policy_file};
+use crate::settings::{
+    ConfigDir, PolicyFile, SettingsError, read_anchors, read_policy, read_policy_file,
+};
 
 /// Reads the policy (the one that the flag names, else the configuration's) and the stores that it names.
 #[must_use]
@@ -42,11 +44,10 @@ pub fn read_with_bytes(config: &ConfigDir, flag: Option<&Path>) -> (Trust, Optio
 /// Returns the trust of a policy file that leads into the mount it is for: none.
 #[must_use]
 pub fn misled(path: &Path) -> Trust {
-    let why = format!(
-        "{} leads into the mount that it is for; nothing trusted is read from there",
-        path.display()
-    );
-    let policy = PolicyState::Invalid(InvalidPolicy::File(why));
+    let why = SettingsError::IntoMount {
+        path: path.to_owned(),
+    };
+    let policy = PolicyState::Invalid(InvalidPolicy::File(why.to_string()));
     without_file(policy, PolicyOrigin::Flag, Some(path))
 }
 

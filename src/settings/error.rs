@@ -31,6 +31,12 @@ pub enum SettingsError {
         /// The key file.
         path: PathBuf,
     },
+    /// It leads into the mount that it is for.
+    #[error("{path} leads into the mount that it is for; nothing trusted is read from there")]
+    IntoMount {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// Key and certificates cannot sign.
     #[error("signing key {name:?} cannot be used")]
     UnusableKey {

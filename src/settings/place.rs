@@ -1,22 +1,26 @@
 //! Where the configuration is, and how its folders and files are opened and made.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::SettingsError;
-use crate::files::{FileError, Folder, NewFile, OpenFile, replace_path};
+use crate::files::{FileError, Folder, NewFile, OpenFile, replace_path, route};
 use crate::notary::{StoreName, StoreType};
 
 /// Whoever this is called for has no configuration: nothing can be below it.
 const NOWHERE: &str = "/dev/null";
 
 /// Is notation's configuration folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConfigDir {
     path: PathBuf,
+    /// The device number of the mount that it is read for; 0, which no device has, before there is one. Shared by all clones.
+    avoided: Arc<AtomicU64>,
 }
 
 impl ConfigDir {
@@ -41,6 +45,37 @@ impl ConfigDir {
             .unwrap_or_else(|| Path::new(NOWHERE).join("notation"));
         Self {
             path: std::path::absolute(&path).unwrap_or(path),
+            avoided: Arc::default(),
+        }
+    }
+
+    /// Tells the device number of the mount that this is read for: no name in it may be asked for, because whoever answers waits for
+    /// who reads this.
+    pub fn avoid(&self, device: u64) {
+        self.avoided.store(device, Ordering::Release);
+    }
+
+    /// Returns whether a path leads into the mount that this is read for.
+    #[must_use]
+    pub fn leads_into_mount(&self, path: &Path) -> bool {
+        match self.avoided.load(Ordering::Acquire) {
+            0 => false,
+            device => route::touches(path, device),
+        }
+    }
+
+    /// Returns whether what stat says is of something in the mount that this is read for.
+    pub(super) fn is_in_mount(&self, metadata: &Metadata) -> bool {
+        metadata.dev() == self.avoided.load(Ordering::Acquire)
+    }
+
+    /// Refuses a path that leads into the mount that this is read for.
+    pub(super) fn refuse_mount(&self, path: &Path) -> Result<(), SettingsError> {
+        match self.leads_into_mount(path) {
+            true => Err(SettingsError::IntoMount {
+                path: path.to_owned(),
+            }),
+            false => Ok(()),
         }
     }
 
@@ -76,13 +111,13 @@ impl ConfigDir {
         self.path.join("truststore/x509").join(kind.name())
     }
 
-    /// Returns the folders that all stores lie in, up to the configuration itself: none of them may be writable by everybody.
+    /// Returns the folders that all stores lie in, from the configuration itself on: none of them may be writable by everybody.
     pub(super) fn above_stores(&self) -> [PathBuf; 3] {
         let below = |name: &str| self.path.join(name);
         [
-            below("truststore/x509"),
-            below("truststore"),
             self.path.clone(),
+            below("truststore"),
+            below("truststore/x509"),
         ]
     }
 
@@ -93,6 +128,7 @@ impl ConfigDir {
 
     /// Opens the folder itself; `None` where there is none.
     pub(super) fn open(&self) -> Result<Option<Folder>, SettingsError> {
+        self.refuse_mount(&self.path)?;
         let folder = open_folder(&self.path)?;
         if let Some(folder) = &folder {
             let stat = folder.stat().map_err(SettingsError::file(&self.path))?;
@@ -106,6 +142,7 @@ impl ConfigDir {
     /// Refuses stores that everybody could exchange, because it or a folder above it is writable by everybody.
     pub(super) fn open_stores(&self, kind: StoreType) -> Result<Option<Folder>, SettingsError> {
         let stores = self.stores(kind);
+        self.refuse_mount(&stores)?;
         let opened = open_folder(&stores)?;
         if let Some(open) = &opened {
             let stat = open.stat().map_err(SettingsError::file(&stores))?;

@@ -61,10 +61,17 @@ pub fn load_signer_outside(
     // Read once: what is judged here is what is loaded.
     let list = read_keys(dir)?;
     let entry = list.find(name)?;
-    if let KeySource::Files { key, .. } = &entry.source
-        && is_inside(key, layout)
-    {
-        return Err(SettingsError::KeyInside { path: key.clone() });
+    if let KeySource::Files { key, certificates } = &entry.source {
+        let inside = || SettingsError::KeyInside { path: key.clone() };
+        if is_below(key, layout) {
+            return Err(inside());
+        }
+        // Before either is looked for: the mount of this layout would wait for itself.
+        dir.refuse_mount(key)?;
+        dir.refuse_mount(certificates)?;
+        if leads_below(key, layout) {
+            return Err(inside());
+        }
     }
     load_entry(entry, known)
 }
@@ -81,14 +88,18 @@ fn load_entry(
     load_pair_by(&entry.name, (key, certificates), known)
 }
 
-/// Returns whether a file lies in a folder, by the paths as written or by what they lead to.
-fn is_inside(file: &Path, folder: &Path) -> bool {
+/// Returns whether a file lies in a folder, by the paths as written.
+fn is_below(file: &Path, folder: &Path) -> bool {
     let written = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     written(file).starts_with(written(folder))
-        || matches!(
-            (file.canonicalize(), folder.canonicalize()),
-            (Ok(file), Ok(folder)) if file.starts_with(&folder)
-        )
+}
+
+/// Returns whether a file lies in a folder, by what their paths lead to.
+fn leads_below(file: &Path, folder: &Path) -> bool {
+    matches!(
+        (file.canonicalize(), folder.canonicalize()),
+        (Ok(file), Ok(folder)) if file.starts_with(&folder)
+    )
 }
 
 /// Loads a key and its chain from files, and warnings about them.

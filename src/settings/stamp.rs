@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::ConfigDir;
 use super::place::open_folder;
 use super::policy::NAMES;
-use crate::files::route;
 use crate::layout::Timestamp;
 use crate::notary::StoreType;
 use crate::oci::limits;
@@ -33,8 +32,6 @@ pub struct StampTaker {
     folders: Mutex<HashMap<PathBuf, Listed>>,
     /// How often something could not be read although it is there.
     doubts: AtomicU64,
-    /// The device number of the mount that this is taken for; 0, which no device has, before there is one.
-    avoided: AtomicU64,
 }
 
 /// Is what a folder held.
@@ -61,29 +58,36 @@ impl StampTaker {
         let now = Timestamp::now();
         let mut stamp = SettingsStamp::default();
         stamp.values.push(self.doubts.load(Ordering::Acquire));
+        let lstat = |path: PathBuf| fs::symlink_metadata(path).ok();
+        // Below a folder that is not there, or leads into the mount, nothing is asked for.
+        let mut is_there = !dir.leads_into_mount(dir.path());
+        stamp.values.push(u64::from(is_there));
         match policy_file {
-            Some(path) if self.leads_into_mount(path) => stamp.add(None),
+            Some(path) if dir.leads_into_mount(path) => stamp.add(None),
             Some(path) => {
                 stamp.add(fs::symlink_metadata(path).ok().as_ref());
                 stamp.add(fs::metadata(path).ok().as_ref());
             }
             None => {
-                for name in NAMES {
-                    stamp.add(fs::symlink_metadata(dir.policy(name)).ok().as_ref());
+                for name in NAMES.iter().filter(|_| is_there) {
+                    stamp.add(lstat(dir.policy(name)).as_ref());
                 }
             }
         }
-        stamp.add(fs::symlink_metadata(dir.keys()).ok().as_ref());
+        stamp.add(is_there.then(|| lstat(dir.keys())).flatten().as_ref());
         for folder in dir.above_stores() {
-            stamp.add_mode(self.followed(&folder).as_ref());
+            let state = stamp.followed(dir, &folder, is_there);
+            stamp.add_mode(state.as_ref());
+            is_there = state.is_some();
         }
         for kind in [StoreType::Ca, StoreType::SigningAuthority, StoreType::Tsa] {
             let folder = dir.stores(kind);
-            let state = self.followed(&folder);
+            let state = stamp.followed(dir, &folder, is_there);
             stamp.add(state.as_ref());
             for store in self.paths_in(&folder, state.as_ref()).iter() {
                 let state = fs::symlink_metadata(store).ok();
                 stamp.add(state.as_ref());
+                let state = state.filter(|state| !dir.is_in_mount(state));
                 for file in self.paths_in(store, state.as_ref()).iter() {
                     stamp.add(fs::symlink_metadata(file).ok().as_ref());
                 }
@@ -93,29 +97,6 @@ impl StampTaker {
             stamp.unsettled = Some(UNSETTLED.fetch_add(1, Ordering::Relaxed));
         }
         stamp
-    }
-
-    /// Tells the device number of the mount that the stamps are taken for: no name in it may be asked for.
-    pub fn avoid(&self, device: u64) {
-        self.avoided.store(device, Ordering::Release);
-    }
-
-    /// Returns whether a path leads into the mount that the stamps are taken for.
-    pub fn leads_into_mount(&self, path: &Path) -> bool {
-        match self.avoided.load(Ordering::Acquire) {
-            0 => false,
-            device => route::touches(path, device),
-        }
-    }
-
-    /// Returns what stat says of a folder; nothing where it is a symlink into the mount.
-    fn followed(&self, path: &Path) -> Option<Metadata> {
-        let metadata = fs::symlink_metadata(path).ok()?;
-        match metadata.is_symlink() {
-            true if self.leads_into_mount(path) => None,
-            true => fs::metadata(path).ok(),
-            false => Some(metadata),
-        }
     }
 
     /// Makes the next stamp differ: something could not be read, which may be over by then without a trace (no open files were left).
@@ -186,6 +167,22 @@ impl SettingsStamp {
             [metadata.dev(), metadata.ino(), mode]
         });
         self.values.extend(facts.unwrap_or_default());
+    }
+
+    /// Returns what stat says of a folder; nothing where it leads into the mount that the configuration is read for, which is added.
+    fn followed(&mut self, dir: &ConfigDir, path: &Path, is_there: bool) -> Option<Metadata> {
+        if !is_there {
+            return None;
+        }
+        let metadata = fs::symlink_metadata(path).ok()?;
+        let is_led =
+            dir.is_in_mount(&metadata) || metadata.is_symlink() && dir.leads_into_mount(path);
+        self.values.push(u64::from(is_led));
+        match metadata.is_symlink() {
+            _ if is_led => None,
+            true => fs::metadata(path).ok(),
+            false => Some(metadata),
+        }
     }
 
     /// Adds what stat said of one input; absence counts too.

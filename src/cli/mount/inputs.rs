@@ -29,7 +29,7 @@ impl Inputs for Configured {
     }
 
     fn trust(&self) -> ConfiguredTrust {
-        let misled = |path: &&PathBuf| self.stamps.leads_into_mount(path);
+        let misled = |path: &&PathBuf| self.config.leads_into_mount(path);
         if let Some(path) = self.pinned.as_ref().filter(misled) {
             return ConfiguredTrust {
                 trust: trust::misled(path),
@@ -70,6 +70,6 @@ impl Inputs for Configured {
     }
 
     fn avoid(&self, device: u64) {
-        self.stamps.avoid(device);
+        self.config.avoid(device);
     }
 }
