@@ -1,6 +1,7 @@
 //! `signetfs sign`: always adds a signature, as notation does.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -10,12 +11,17 @@ use super::exit::Exit;
 use super::flags::{Foreign, Global, Reading, pairs};
 use super::layouts::{self, Layout};
 use super::progress::Bar;
-use crate::audit;
+use crate::audit::{self, AuditError, Survey};
+use crate::layout::{IndexBytes, Source, Timestamp};
 use crate::notary::EnvelopeFormat;
 use crate::oci::{Name, Reference};
 use crate::settings::{LastChain, load_signer_outside, read_preferences};
 use crate::signing::{Children, Job, Repeat, Request, Signed, Threads, sign};
 use crate::text::escape_typed;
+
+/// How long one who writes index.json in place is waited for, and how long it is left alone each time.
+const WRITER_GRACE: Duration = Duration::from_secs(2);
+const WRITING: Duration = Duration::from_millis(20);
 
 /// Flags of `sign`.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,7 +76,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         &LastChain::default(),
     )?;
     let hashes = arguments.reading.hashes();
-    let survey = audit::survey(layout.source())?;
+    let survey = survey_once_written(layout.source())?;
     let job = Job {
         store: layout.store()?,
         survey: &survey,
@@ -93,6 +99,25 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<Answer, Failure> {
         .extend(overlay_note(arguments, &reference, &layout));
     answer.warnings.extend(tag_warning(&reference));
     Ok(answer)
+}
+
+/// Surveys a layout; where its index.json does not parse and just changed, somebody may be writing it in place, and is waited for.
+fn survey_once_written(source: &dyn Source) -> Result<Survey, AuditError> {
+    let begun = Instant::now();
+    loop {
+        let survey = audit::survey(source)?;
+        let index = survey.index.as_ref().filter(|_| survey.invalid.is_some());
+        let is_young = |index: &IndexBytes| {
+            let age = Timestamp::now()
+                .seconds
+                .saturating_sub(index.facts.changed.seconds);
+            u64::try_from(age).is_ok_and(|age| age <= WRITER_GRACE.as_secs())
+        };
+        if !index.is_some_and(is_young) || begun.elapsed() >= WRITER_GRACE {
+            return Ok(survey);
+        }
+        std::thread::sleep(WRITING);
+    }
 }
 
 fn request(arguments: &Arguments, global: &Global) -> Result<Request, Failure> {

@@ -2,10 +2,11 @@
 //!
 //! Runs on the signing worker, one request after the other, so that nothing else waits for it.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::draft::Draft;
+use super::refresh::WRITER_GRACE;
 use super::request::Asking;
 use super::workers::lock;
 use super::{Fs, FsError, Snapshot};
@@ -18,6 +19,8 @@ use crate::tree::{Control, Node};
 
 /// How long signing waits for hashing.
 const HASHING_LIMIT: Duration = Duration::from_secs(10);
+/// How often a layout that is being written is looked at again.
+const WRITING: Duration = Duration::from_millis(20);
 /// The most bytes written to `sign` on one handle.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
 
@@ -96,6 +99,8 @@ impl Fs {
         mut asking: Asking,
     ) -> Result<(), FsError> {
         let store = self.store.as_ref().ok_or(FsError::ReadOnlyLayout)?;
+        let written = self.once_written(snapshot);
+        let snapshot = written.as_deref().unwrap_or(snapshot);
         if let Some(selection) = target.selection(snapshot)? {
             if asking.request.images != Selection::All {
                 let reason = "tag= has no place in the request for one image".to_owned();
@@ -139,6 +144,20 @@ impl Fs {
             signed.left_alone.len()
         );
         Ok(())
+    }
+
+    /// Waits for one who is writing index.json in place, and returns what it is then: what is half written is no reason to refuse.
+    fn once_written(&self, snapshot: &Snapshot) -> Option<Arc<Snapshot>> {
+        snapshot.basis.recheck_at?;
+        let begun = Instant::now();
+        loop {
+            std::thread::sleep(WRITING);
+            let now = self.fresh();
+            let is_over = begun.elapsed() >= WRITER_GRACE || self.is_stopping();
+            if now.basis.recheck_at.is_none() || is_over {
+                return Some(now);
+            }
+        }
     }
 
     /// Takes written bytes, and acts on each line that is complete.
@@ -214,7 +233,7 @@ fn refusal(error: SigningError) -> FsError {
             SourceError::Locked { .. } => FsError::Locked { reason },
             source => FsError::Write {
                 reason,
-                source: std::sync::Arc::new(source),
+                source: Arc::new(source),
             },
         },
     }

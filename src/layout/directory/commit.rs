@@ -9,13 +9,16 @@
 //! rename or right after it, or when a writer's temporary names are there and young. Without such evidence nobody waits.
 //! A commit of what is there already changes nothing, so one who lives on may commit again later to be sure.
 
+mod folders;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use self::folders::algorithm_folder;
 use super::listing::names;
 use super::root::Root;
 use super::{Addition, Committed, Directory, INDEX, SourceError, blob_path, edit};
@@ -35,7 +38,8 @@ const ATTEMPTS_MAX: u32 = 5;
 const LATER_LOOKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(200)];
 /// What other writers changed longer ago than this is not being written any more.
 const YOUNG_SECONDS: i64 = 10;
-/// How long an index that is being written in place is left alone.
+/// How long one who writes the index in place is waited for, and how long it is left alone each time.
+const WRITER_GRACE: Duration = Duration::from_secs(2);
 const WRITING: Duration = Duration::from_millis(20);
 /// How many new blobs are open at a time: each waits for the disk with the others of its batch.
 const BLOBS_OPEN_MAX: usize = 64;
@@ -121,10 +125,13 @@ fn add(root: &Root, addition: &Addition, committed: &mut Committed) -> Result<Ot
     } else {
         Previous::Unknown
     };
-    for _ in 0..ATTEMPTS_MAX {
+    let mut attempts = 0;
+    let mut broken = None;
+    while attempts < ATTEMPTS_MAX {
         let (bytes, stat) = read(root)?;
         match edit::add(&bytes, &addition.entries) {
             Ok(edited) => {
+                attempts += 1;
                 let change = Change {
                     addition,
                     edited,
@@ -137,7 +144,12 @@ fn add(root: &Root, addition: &Addition, committed: &mut Committed) -> Result<Ot
                 previous = Previous::Finished;
             }
             // Written in place just now, as it seems.
-            Err(SourceError::Index { .. }) if is_young(&stat) => sleep(WRITING),
+            Err(SourceError::Index { .. })
+                if is_young(&stat)
+                    && broken.get_or_insert_with(Instant::now).elapsed() < WRITER_GRACE =>
+            {
+                sleep(WRITING);
+            }
             Err(error) => return Err(error),
         }
         others = Others::Evident;
@@ -349,39 +361,6 @@ impl Change<'_> {
         temporary.begin_sync();
         Ok(temporary)
     }
-}
-
-/// Opens `blobs/ALG`, made where it is not there.
-fn algorithm_folder(
-    root: &Root,
-    algorithm: Algorithm,
-    owner: (u32, u32),
-    committed: &mut Committed,
-) -> Result<Folder, SourceError> {
-    let blobs = child(&root.folder, Path::new("blobs"), owner, committed)?;
-    child(&blobs, Path::new(algorithm.name()), owner, committed)
-}
-
-fn child(
-    parent: &Folder,
-    name: &Path,
-    (uid, gid): (u32, u32),
-    committed: &mut Committed,
-) -> Result<Folder, SourceError> {
-    if let Some(folder) = parent.folder(name)? {
-        return Ok(folder);
-    }
-    let is_new = parent.make_folder(name, 0o755)?;
-    let folder = parent
-        .folder(name)?
-        .ok_or_else(|| io::ErrorKind::NotFound.into())
-        .map_err(FileError::io("opening", name))?;
-    if is_new {
-        folder.give(uid, gid)?;
-        parent.sync()?;
-        committed.fsyncs += 1;
-    }
-    Ok(folder)
 }
 
 /// Returns whether a blob is there with the right content.

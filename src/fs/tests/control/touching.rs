@@ -84,3 +84,30 @@ fn the_kernel_is_told_of_blobs_and_the_folders_on_the_way_to_them() {
     let kept = BTreeSet::from([ROOT, bench.inode("blobs/sha256")]);
     assert_eq!(lock(&told).iter().copied().collect::<BTreeSet<_>>(), kept);
 }
+
+#[test]
+fn a_touch_waits_for_one_who_writes_the_index_in_place() {
+    let bench = Bench::new();
+    bench.copy_policy(&policy("p256")).unwrap();
+    let index = bench.folder.path().join("index.json");
+    let whole = std::fs::read(&index).unwrap();
+    for half in [0, 20] {
+        std::fs::write(&index, &whole[..half]).unwrap();
+        assert_eq!(bench.verdict(), Verdict::Pending);
+        let (writing, index) = (whole.clone(), index.clone());
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            std::fs::write(index, writing).unwrap();
+        });
+        bench.touch().unwrap();
+        writer.join().unwrap();
+        assert_eq!(bench.decided(), Verdict::Verified);
+    }
+    // Who never comes back is waited for as long as the status waits.
+    std::fs::write(&index, "").unwrap();
+    let refused = bench.touch();
+    assert!(
+        matches!(refused, Err(FsError::Unsignable { .. })),
+        "{refused:?}"
+    );
+}

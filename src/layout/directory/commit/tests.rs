@@ -177,10 +177,7 @@ fn refuses_what_cannot_be_edited_and_leaves_it() {
         let path = temporary.path();
         fs::write(path.join("index.json"), index).unwrap();
         let refused = commit_to(path, "a");
-        assert!(matches!(
-            refused,
-            Err(SourceError::Index { .. } | SourceError::EntryLost { .. })
-        ));
+        assert!(matches!(refused, Err(SourceError::Index { .. })));
         assert_eq!(fs::read_to_string(path.join("index.json")).unwrap(), index);
         assert!(!path.join("index.json.lock").exists());
     }
@@ -190,6 +187,25 @@ fn refuses_what_cannot_be_edited_and_leaves_it() {
     let directory = Directory::open(temporary.path()).unwrap();
     assert!(directory.commit(&wrong).is_err());
     assert_eq!(root_names(temporary.path()), ["index.json"]);
+}
+
+#[test]
+fn waits_for_one_who_writes_the_index_in_place() {
+    for half in ["", r#"{"schemaVersion":2,"manifests":["#] {
+        let temporary = layout();
+        let path = temporary.path();
+        commit_to(path, "first").unwrap();
+        let whole = fs::read(path.join("index.json")).unwrap();
+        fs::write(path.join("index.json"), half).unwrap();
+        let (writing, index) = (whole.clone(), path.join("index.json"));
+        let writer = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(700));
+            fs::write(index, writing).unwrap();
+        });
+        commit_to(path, "second").unwrap();
+        writer.join().unwrap();
+        assert!(is_complete(path, "first") && is_complete(path, "second"));
+    }
 }
 
 #[test]
