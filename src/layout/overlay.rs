@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::{Directory, Source, SourceError, Stamp};
 use crate::files::replace::{TEMPORARY_PREFIX, remove_if_abandoned};
 use crate::files::{self, FileError, Folder, Lock, NewFile, Stat, Temporary};
-use crate::oci::Digest;
 use crate::oci::limits::MANIFEST_BYTES_MAX;
+use crate::oci::{Digest, causes};
 
 /// What is appended to the name of an archive.
 pub const SUFFIX: &str = ".signetfs";
@@ -205,11 +205,11 @@ impl Overlay {
             Err(FileError::NotRegular { .. }) => {
                 return Err("it is a symlink or no folder".to_owned());
             }
-            Err(error) => return Err(words(&error)),
+            Err(error) => return Err(causes(&error)),
         };
-        let stat = folder.stat().map_err(|error| words(&error))?;
+        let stat = folder.stat().map_err(|error| causes(&error))?;
         self.refuse_strangers(&stat)?;
-        let directory = Directory::of_folder(folder, &self.path).map_err(|error| words(&error))?;
+        let directory = Directory::of_folder(folder, &self.path).map_err(|error| causes(&error))?;
         Ok(Some((directory, stat)))
     }
 
@@ -367,11 +367,4 @@ fn beside(real: PathBuf) -> PathBuf {
     let mut path = real.into_os_string();
     path.push(SUFFIX);
     PathBuf::from(path)
-}
-
-fn words(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

@@ -15,7 +15,7 @@ use super::{
     Addition, Blob, Committed, FileFacts, IndexBytes, Listing, Overlay, Source, SourceError, Stamp,
     Store,
 };
-use crate::oci::Digest;
+use crate::oci::{Digest, causes};
 use view::View;
 
 /// Is a base and its overlay.
@@ -86,13 +86,6 @@ impl std::fmt::Debug for Union {
         debug
             .field("overlay", &self.overlay)
             .finish_non_exhaustive()
-    }
-}
-
-fn words(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 
@@ -193,7 +186,7 @@ impl Store for Union {
                 // Before anything is written: the writer of a layout would take it for one that others keep on changing.
                 let own = held.directory.index();
                 let entries = own.and_then(|own| edit::entries(&own.bytes));
-                entries.map_err(|error| self.refuse(words(&error)))?;
+                entries.map_err(|error| self.refuse(causes(&error)))?;
             }
             Present::Nothing => {}
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{joined, needs, words};
+use super::{joined, needs};
 use crate::layout::directory::edit;
 use crate::layout::overlay::{Held, Present};
 use crate::layout::{Addition, Ignored, IndexBytes, Overlay, Source, SourceError, Stamp};
@@ -16,7 +16,7 @@ use crate::oci::descriptor::{CONTAINERD_NAME, REF_NAME};
 use crate::oci::limits::{
     DESCRIPTORS_MAX, GRAPH_BYTES_MAX, GRAPH_NODES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX,
 };
-use crate::oci::{Descriptor, Digest, Document, ImageIndex};
+use crate::oci::{Descriptor, Digest, Document, ImageIndex, causes};
 
 /// Ignored entries that are named one by one.
 const IGNORED_MAX: usize = 100;
@@ -111,12 +111,12 @@ impl View {
             Ok(added) => added,
             Err(error) => {
                 self.index.stamp = joined(self.index.stamp.clone(), &held.stamp(None));
-                return Err(words(&error));
+                return Err(causes(&error));
             }
         };
         self.index.stamp = joined(self.index.stamp.clone(), &held.stamp(Some(&added.stamp)));
         self.index.settled &= added.settled;
-        let entries = edit::entries(&added.bytes).map_err(|error| words(&error))?;
+        let entries = edit::entries(&added.bytes).map_err(|error| causes(&error))?;
         let Ok(own) = edit::entries(&self.index.bytes) else {
             // The verdict says what is wrong with the base.
             return Ok(());
@@ -133,7 +133,7 @@ impl View {
         if kept.is_empty() {
             return Ok(());
         }
-        let bytes = edit::append(&self.index.bytes, kept).map_err(|error| words(&error))?;
+        let bytes = edit::append(&self.index.bytes, kept).map_err(|error| causes(&error))?;
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if size > INDEX_BYTES_MAX {
             return Err(format!(
@@ -141,7 +141,7 @@ impl View {
             ));
         }
         if ImageIndex::parse(&self.index.bytes).is_ok() {
-            let both = ImageIndex::parse(&bytes).map_err(|error| words(&error))?;
+            let both = ImageIndex::parse(&bytes).map_err(|error| causes(&error))?;
             needs::remove(base, &both, &mut shown);
         }
         self.shown = shown;
@@ -290,7 +290,7 @@ impl<'a> Court<'a> {
             return Err("its manifest has another size or digest".to_owned());
         }
         let document =
-            Document::parse(&descriptor.media_type, &bytes).map_err(|error| words(&error))?;
+            Document::parse(&descriptor.media_type, &bytes).map_err(|error| causes(&error))?;
         Ok((document, size))
     }
 
