@@ -98,6 +98,54 @@ fn finds_nothing_signed_that_is_not() {
 }
 
 #[test]
+fn a_registry_that_serves_other_bytes_is_not_blamed_on_the_signer() {
+    let made = signed();
+    let registry = Registry::start(Behaviour::default());
+    let place = registry.at("app");
+    assert_eq!(sync(&made.user, "hello:v1", &place, &[]).code, 0);
+    let reference = format!("{place}:v1");
+    // Compressed on the way, although it was not asked for.
+    registry.fault(Fault {
+        method: "GET",
+        target: "/manifests/",
+        after: 0,
+        times: 9,
+        what: What::Answer(200, vec![("content-encoding", "gzip".to_owned())], "\x1f"),
+    });
+    let encoded = verify(&made.user, &reference, &[]);
+    let words = encoded.error(31);
+    assert!(words.contains("encoded (gzip)"), "{words}");
+    registry.heal();
+    // Compressed where it is stored: of the digest that is asked for, and no document.
+    let squeezed = b"\x1f\x8b\x08\0anything".to_vec();
+    let digest = Digest::of(&squeezed).to_string();
+    registry.change("app", |repository| {
+        let stored = (IMAGE_MANIFEST.to_owned(), squeezed.clone());
+        repository.manifests.insert(digest.clone(), stored);
+        repository
+            .tags
+            .insert("squeezed".to_owned(), digest.clone());
+    });
+    let ran = verify(&made.user, &format!("{place}:squeezed"), &[]);
+    ran.error(17);
+    assert!(ran.stderr.contains("compressed by gzip"), "{ran:?}");
+    registry.change("app", |repository| {
+        let envelopes = repository.blobs.values_mut();
+        for bytes in envelopes.filter(|bytes| bytes.starts_with(b"{\"payload")) {
+            bytes.pop();
+            bytes.push(b' ');
+        }
+    });
+    let ran = verify(&made.user, &reference, &[]);
+    ran.error(11);
+    assert!(
+        ran.stderr.contains("the registry does not serve"),
+        "{ran:?}"
+    );
+    assert!(!ran.stderr.contains("sign again"), "{ran:?}");
+}
+
+#[test]
 fn bounds_what_it_reads() {
     let made = signed();
     let registry = Registry::start(Behaviour::default());

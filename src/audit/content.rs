@@ -202,6 +202,7 @@ fn manifest_flaw(survey: &Survey, descriptor: &Descriptor) -> Option<Flaw> {
         Some(Node::Unreadable(problem)) => (Verdict::Corrupt, "read", problem.clone()),
         Some(Node::Malformed(error)) => {
             let verdict = match &**error {
+                DocumentError::Foreign { .. } => Verdict::Corrupt,
                 DocumentError::BothKinds | DocumentError::Json(_) => Verdict::Ambiguous,
                 DocumentError::Digest { .. } | DocumentError::Member { .. } => Verdict::Unsupported,
             };

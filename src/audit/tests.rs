@@ -306,6 +306,39 @@ fn a_lost_or_changed_manifest_is_told() {
 }
 
 #[test]
+fn a_manifest_that_is_no_json_to_any_reader_is_corrupt() {
+    for (bytes, word) in [
+        (&b"\x1f\x8b\x08\0\0"[..], "gzip"),
+        (b"\x28\xb5\x2f\xfd\0", "zstd"),
+        (b"<html>not found</html>", "HTML"),
+        (b" \n", "empty"),
+    ] {
+        let mut made = Made::default();
+        let descriptor = made.put(MANIFEST, bytes);
+        made.entry(descriptor, Some("v1"));
+        for report in [skip(&made), strict(&made)] {
+            assert_eq!(report.verdict(), Verdict::Corrupt, "{word}");
+            let problem = &report.images[0].problems[0].problem;
+            assert!(problem.contains(word), "{problem}");
+        }
+    }
+    // What one reader may take for a document and another not.
+    for bytes in [
+        "\u{feff}{}",
+        "/**/{}",
+        "{} {}",
+        "{\"a\":1,\"a\":2}",
+        "{",
+        "\0{\0}",
+    ] {
+        let mut made = Made::default();
+        let descriptor = made.put(MANIFEST, bytes.as_bytes());
+        made.entry(descriptor, Some("v1"));
+        assert_eq!(strict(&made).verdict(), Verdict::Ambiguous, "{bytes:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_hashed_is_unsupported() {
     let mut made = Made::default();
     let manifest = json!({

@@ -68,6 +68,12 @@ pub enum Document {
 /// Says why a document is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
+    /// The bytes are no JSON object to any reader.
+    #[error("it is no JSON document: {found}")]
+    Foreign {
+        /// What they are.
+        found: &'static str,
+    },
     /// The bytes are not acceptable JSON.
     #[error("not acceptable JSON")]
     Json(#[source] JsonError),
@@ -219,7 +225,10 @@ impl Document {
 
     /// Parses a document that is what its own type says, else what its members say, else what `fallback_type` says.
     pub(super) fn read(bytes: &[u8], fallback_type: &str) -> Result<Self, DocumentError> {
-        let value = json::parse(bytes).map_err(DocumentError::Json)?;
+        let value = json::parse(bytes).map_err(|error| match foreign(bytes) {
+            Some(found) => DocumentError::Foreign { found },
+            None => DocumentError::Json(error),
+        })?;
         let object = members::object(&value)?;
         members::refuse_case_variants(object, &MEMBERS)?;
         if members::present(object, "schemaVersion").is_some_and(|value| !value.is_i64()) {
@@ -236,6 +245,18 @@ impl Document {
             true => parts.index().map(Self::Index),
             false => parts.manifest().map(Self::Manifest),
         }
+    }
+}
+
+/// Says what bytes are that no reader takes for a JSON object, whatever it lets pass: neither comments, byte order marks nor wide
+/// characters before it.
+fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    match bytes.trim_ascii_start() {
+        [] => Some("it is empty"),
+        [0x1f, 0x8b, ..] => Some("it is compressed by gzip"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is compressed by zstd"),
+        [b'<', ..] => Some("it begins like a page of HTML or XML"),
+        _ => None,
     }
 }
 

@@ -30,10 +30,11 @@ pub struct Answer {
 }
 
 /// The headers that are kept.
-const HEADERS: [&str; 14] = [
+const HEADERS: [&str; 15] = [
     "location",
     "range",
     "docker-content-digest",
+    "content-encoding",
     "content-type",
     "content-length",
     "etag",

@@ -10,6 +10,7 @@ use crate::http::Method;
 use crate::oci::limits::MANIFEST_BYTES_MAX;
 use crate::oci::media_type;
 use crate::oci::{Descriptor, Digest};
+use crate::text::escape_line;
 
 /// What is accepted as a manifest.
 fn accepted() -> String {
@@ -106,6 +107,19 @@ impl Registry {
             200 => {}
             404 => return Ok(None),
             _ => return Err(self.refused(&call.doing, &answer)),
+        }
+        // It was told not to (`accept-encoding`), and what it encoded is not what it stores.
+        if let Some(encoding) = answer
+            .header("content-encoding")
+            .filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+        {
+            return Err(RegistryError::Unexpected {
+                doing: call.doing,
+                problem: format!(
+                    "the registry, or a proxy before it, gives it encoded ({}), which was not asked for",
+                    escape_line(&encoding.chars().take(100).collect::<String>())
+                ),
+            });
         }
         let asked: Option<Digest> = name.parse().ok();
         let digest = match &asked {
