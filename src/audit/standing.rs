@@ -36,7 +36,7 @@ impl<'a> Standing<'a> {
         };
         let Some(scope) = asked.scope else {
             return Self::NoPolicy {
-                problem: "the layout's file name makes no registry scope".to_owned(),
+                problem: "the name of the layout or registry makes no registry scope".to_owned(),
                 hint: "pass --scope",
             };
         };

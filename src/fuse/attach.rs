@@ -124,7 +124,47 @@ fn helper_missing(error: io::Error) -> io::Error {
     }
 }
 
+/// Returns what the helper says as an error; it has no numbers for what it refuses.
 fn helper_error(text: &[u8]) -> io::Error {
     let text = String::from_utf8_lossy(text);
-    io::Error::other(crate::text::escape_line(text.trim()))
+    let refuses = [
+        "ermission denied",
+        "not permitted",
+        "no write access",
+        "not owned by user",
+    ];
+    let kind = match refuses.iter().any(|words| text.contains(words)) {
+        true => io::ErrorKind::PermissionDenied,
+        false => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, crate::text::escape_line(text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_helper_may_not_do_is_a_lack_of_permission() {
+        for (text, kind) in [
+            (
+                "fusermount3: failed to open /dev/fuse: Permission denied",
+                io::ErrorKind::PermissionDenied,
+            ),
+            (
+                "fusermount3: mount failed: Operation not permitted",
+                io::ErrorKind::PermissionDenied,
+            ),
+            (
+                "fusermount3: user has no write access to mountpoint /mnt",
+                io::ErrorKind::PermissionDenied,
+            ),
+            (
+                "fusermount3: failed to access mountpoint /a: No such file or directory",
+                io::ErrorKind::Other,
+            ),
+        ] {
+            assert_eq!(helper_error(text.as_bytes()).kind(), kind, "{text}");
+        }
+    }
 }

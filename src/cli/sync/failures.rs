@@ -5,12 +5,17 @@ use crate::cli::exit::Exit;
 use crate::http::{Distrust, Scheme};
 use crate::oci::causes;
 use crate::registry::RegistryError;
+use crate::registry::credentials::CredentialError;
 use crate::registry::error::Kind as Trouble;
+use crate::registry::helper::HelperError;
 use crate::report::Verdict;
 use crate::sync::{PlanError, SyncError};
 
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
+        if let Some(hint) = hanging_helper(&error) {
+            return Self::new(Exit::Authentication, causes(&error), hint);
+        }
         let (exit, hint) = match error.kind() {
             Trouble::Authentication => (
                 Exit::Authentication,
@@ -50,6 +55,22 @@ impl From<RegistryError> for Failure {
         };
         Self::new(exit, causes(&error), hint)
     }
+}
+
+/// Returns what to do about a credential helper that does not answer: logging in would ask the same helper.
+fn hanging_helper(error: &RegistryError) -> Option<String> {
+    let RegistryError::Credentials { source, .. } = error else {
+        return None;
+    };
+    let CredentialError::Helper { place, source } = source else {
+        return None;
+    };
+    let HelperError::Time { name, seconds } = source else {
+        return None;
+    };
+    Some(format!(
+        "see why docker-credential-{name} needs more than {seconds} s (a locked keyring?): docker-credential-{name} list; or take it out of {place}, or pass --username and --password-stdin"
+    ))
 }
 
 /// What to do where the registry speaks plain HTTP. On this machine nobody needs it: there it is found out.
@@ -110,5 +131,36 @@ impl From<SyncError> for Failure {
             ),
         };
         Self::new(exit, words, hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_that_hangs_is_named_and_nobody_is_told_to_log_in() {
+        let failure = |source| {
+            Failure::from(RegistryError::Credentials {
+                host: "r.example".to_owned(),
+                source: CredentialError::Helper {
+                    place: "/home/me/.docker/config.json".to_owned(),
+                    source,
+                },
+            })
+        };
+        let name = "secretservice".to_owned();
+        let hung = failure(HelperError::Time { name, seconds: 10 });
+        for word in ["docker-credential-secretservice", "10 s", "config.json"] {
+            assert!(hung.hint.contains(word), "{}", hung.hint);
+        }
+        assert!(!hung.hint.contains("log in"), "{}", hung.hint);
+        let (name, problem) = ("pass".to_owned(), "it failed".to_owned());
+        let failed = failure(HelperError::Answer { name, problem });
+        assert!(failed.hint.contains("log in"), "{}", failed.hint);
+        assert_eq!(
+            (hung.exit, failed.exit),
+            (Exit::Authentication, Exit::Authentication)
+        );
     }
 }

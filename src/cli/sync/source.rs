@@ -117,8 +117,9 @@ impl Source {
                 .is_none()
         {
             warnings.push(format!(
-                    "the trust policy has no statement for {scope}: notation will refuse the image there; add it to registryScopes"
-                ));
+                "the trust policy has no statement for {scope}: notation will refuse the image there; {}",
+                statement_for(&scope)
+            ));
         }
         warnings
     }
@@ -166,13 +167,19 @@ impl Source {
                     registry.named(name),
                     report.verdict().token()
                 );
-                failure.hint = format!(
-                    "add {place} to the registryScopes of the trust policy, or sign for it"
-                );
+                failure.hint = format!("{}, or sign for it", statement_for(&place));
                 return Ok(Some(failure));
             }
         }
         Ok(None)
+    }
+}
+
+/// Returns what makes a statement of the trust policy apply to a repository. An address of IPv6 is no scope.
+fn statement_for(place: &str) -> String {
+    match Scope::parse(place) {
+        Ok(scope) => format!("add {scope} to the registryScopes of the trust policy"),
+        Err(_) => "no scope can name it but \"*\": use a name of the registry's host".to_owned(),
     }
 }
 
@@ -247,5 +254,21 @@ fn own_tag(name: &str) -> Result<String, Failure> {
             format!("{name:?} is not a tag that registries take"),
             "name the tag of the target: HOST/REPOSITORY:TAG",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_scope_is_advised_that_a_policy_may_not_hold() {
+        let named = statement_for("r.example:5000/a");
+        assert!(named.contains("add r.example:5000/a to"), "{named}");
+        for place in ["[::1]:5000/a", "[fe80::1]/a"] {
+            let advice = statement_for(place);
+            assert!(!advice.contains(place), "{advice}");
+            assert!(advice.contains("\"*\""), "{advice}");
+        }
     }
 }

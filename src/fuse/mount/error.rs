@@ -167,6 +167,9 @@ fn attach_hint(source: &io::Error) -> &'static str {
     if mentions("/dev/fuse") && mentions("ermission") {
         return "let users open it, as root: chmod 666 /dev/fuse";
     }
+    if mentions("no write access") || mentions("not owned by user") {
+        return "mount on a folder of your own: mkdir -p ~/mnt";
+    }
     match source.kind() {
         io::ErrorKind::NotFound => {
             "the kernel needs FUSE: modprobe fuse; in a container: --device /dev/fuse; without a mount: signetfs verify LAYOUT"
@@ -198,6 +201,11 @@ mod tests {
                 io::ErrorKind::Other,
                 "fusermount3: failed to open /dev/fuse: Permission denied",
                 "chmod 666 /dev/fuse",
+            ),
+            (
+                io::ErrorKind::PermissionDenied,
+                "fusermount3: user has no write access to mountpoint /mnt",
+                "a folder of your own",
             ),
             (io::ErrorKind::NotFound, "no such file", "modprobe fuse"),
             (
