@@ -6,6 +6,7 @@ pub mod certificate_folders;
 pub mod client;
 pub mod date;
 pub mod error;
+mod forward;
 mod handed;
 mod pace;
 mod plain;

@@ -1,14 +1,15 @@
 //! One request, one answer. Status codes are answers, redirects are not followed, bodies are bounded.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
-use ureq::config::AutoHeaderValue;
-use ureq::http::{self, HeaderMap};
+use ureq::http::header::PROXY_AUTHORIZATION;
+use ureq::http::{self, HeaderMap, StatusCode};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, AsSendBody, Proxy, ProxyProtocol, SendBody};
 
 use super::error::HttpError;
+use super::forward::Forward;
 use super::handed::{Content, Handing};
 use super::pace::{self, Paced};
 use super::plain::Connections;
@@ -94,6 +95,8 @@ pub struct ClientOptions {
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
+    /// What requests of plain HTTP go through, where a proxy is to pass them on.
+    forward: Option<Forward>,
     stall: Duration,
     /// `HOST:PORT` of the proxy, for messages.
     proxy: Option<String>,
@@ -116,27 +119,37 @@ impl Client {
         let proxy_name = proxy
             .as_ref()
             .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(proxy)
-            .tls_config(tls)
-            .user_agent(concat!("signetfs/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding(AutoHeaderValue::None)
-            .input_buffer_size(INPUT_BUFFER_BYTES)
-            .output_buffer_size(OUTPUT_BUFFER_BYTES)
-            .max_idle_connections(options.connections.saturating_mul(2))
-            .max_idle_connections_per_host(options.connections)
-            .timeout_resolve(Some(options.stall))
-            .timeout_connect(Some(options.stall.min(CONNECT_MAX)))
-            // Lines of a head that come one by one are no progress.
-            .timeout_recv_response(Some(options.stall.saturating_mul(2)))
-            .timeout_per_read(Some(options.stall))
-            .timeout_per_write(Some(options.stall))
-            .build();
+        let config = |proxy| {
+            Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .proxy(proxy)
+                .tls_config(tls.clone())
+                .user_agent(concat!("signetfs/", env!("CARGO_PKG_VERSION")))
+                // Without it a server may encode as it likes, and digests are of what is stored.
+                .accept_encoding("identity")
+                .input_buffer_size(INPUT_BUFFER_BYTES)
+                .output_buffer_size(OUTPUT_BUFFER_BYTES)
+                .max_idle_connections(options.connections.saturating_mul(2))
+                .max_idle_connections_per_host(options.connections)
+                .timeout_resolve(Some(options.stall))
+                .timeout_connect(Some(options.stall.min(CONNECT_MAX)))
+                // Lines of a head that come one by one are no progress.
+                .timeout_recv_response(Some(options.stall.saturating_mul(2)))
+                .timeout_per_read(Some(options.stall))
+                .timeout_per_write(Some(options.stall))
+                .build()
+        };
+        // What is spoken to in TLS is spoken to through tunnels all the same.
+        let plain = proxy
+            .as_ref()
+            .filter(|proxy| proxy.protocol() == ProxyProtocol::Http);
+        let forward = plain.and_then(|proxy| Forward::to(proxy, config(None)));
+        let resolver = DefaultResolver::default();
         Ok(Self {
-            agent: Agent::with_parts(config, Connections::default(), DefaultResolver::default()),
+            agent: Agent::with_parts(config(proxy), Connections::default(), resolver),
+            forward,
             stall: options.stall,
             proxy: proxy_name,
         })
@@ -182,11 +195,27 @@ impl Client {
         url: &Url,
         request: Result<http::Request<S>, http::Error>,
     ) -> Result<Response, HttpError> {
-        let request = request.map_err(|error| self.failed(url, error.into()))?;
-        let answer = self.agent.run(request);
+        let mut request = request.map_err(|error| self.failed(url, error.into()))?;
+        let answer = match self.forward.as_ref().filter(|_| Forward::is_for(url)) {
+            None => self.agent.run(request),
+            Some(forward) => {
+                if let Some(secret) = &forward.authorization
+                    && let Ok(secret) = secret.parse()
+                {
+                    request.headers_mut().insert(PROXY_AUTHORIZATION, secret);
+                }
+                forward.name(url).run(request)
+            }
+        };
         let (parts, body) = answer
             .map_err(|error| self.failed(url, error))?
             .into_parts();
+        // No registry answers that.
+        if parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && self.proxy.is_some() {
+            let wanted = "it wants (other) credentials of its own (407)";
+            let error = io::Error::new(io::ErrorKind::InvalidData, wanted);
+            return Err(self.failed(url, error.into()));
+        }
         Ok(Response {
             status: parts.status.as_u16(),
             headers: parts.headers,

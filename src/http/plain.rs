@@ -1,4 +1,4 @@
-//! Connections of plain HTTP that send the bytes of a file without copying them. TLS and proxies are the library's.
+//! Connections of plain HTTP that send the bytes of a file without copying them. TLS and tunnels are the library's.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use super::error::OnlyTls;
-use super::handed;
+use super::{forward, handed};
 
 /// Opens connections.
 #[derive(Debug, Default)]
@@ -145,7 +145,11 @@ impl Transport for Plain {
         let sent = match handed::take() {
             None => {
                 let output = self.buffers.output().get(..amount).unwrap_or_default();
-                (&*self.stream).write_all(output)
+                match forward::take() {
+                    None => (&*self.stream).write_all(output),
+                    Some(start) => forward::complete(output, &start)
+                        .and_then(|output| (&*self.stream).write_all(&output)),
+                }
             }
             Some(range) if range.length == amount => range.send(&self.stream),
             Some(_) => Err(io::Error::other(
