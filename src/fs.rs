@@ -178,6 +178,15 @@ impl Fs {
             }
         }
     }
+
+    /// Has the kernel ask again about the folders whose times a new blob changes.
+    fn outdate_blob_folders(&self) {
+        if let Some(tell) = self.tell.get() {
+            for inode in names::blob_folders(&self.current().tree) {
+                tell(Outdated::Inode(inode));
+            }
+        }
+    }
 }
 
 #[cfg(test)]

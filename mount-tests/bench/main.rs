@@ -16,6 +16,7 @@
     reason = "a measuring program"
 )]
 
+mod floor;
 mod layouts;
 mod sync;
 mod tars;

@@ -1,4 +1,5 @@
-//! The tree beside its native directory and bindfs: reading a large blob, listing and stating very many, opening small ones.
+//! The tree beside its native directory and bindfs: reading a large blob, listing and stating very many, opening small ones. What
+//! asks for many files is done through the least file system (`floor`) too.
 //!
 //! All of them do the same work in turn within a round. On the file system of the checkout, as tmpfs gives no leases.
 
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fuser::BackgroundSession;
+
+use crate::floor;
 use crate::layouts::{Mount, Workshop, run};
 use crate::{median, milliseconds, openssl_speed, timed};
 
@@ -18,11 +22,12 @@ const RANDOM_READS: u64 = 20_000;
 const ROUNDS: usize = 7;
 const COLD_ROUNDS: usize = 3;
 
-/// Is the layout, its mounts of ours by name, and its mount of bindfs where that is installed.
+/// Is the layout, its mounts of ours by name, its mount of bindfs where that is installed, and the least file system where it says something.
 struct Ways {
     native: PathBuf,
     ours: Vec<(&'static str, Mount)>,
     bindfs: Option<Bindfs>,
+    floor: Option<(PathBuf, BackgroundSession)>,
 }
 
 /// Is a mount of bindfs.
@@ -168,7 +173,12 @@ fn crowded(workshop: &Workshop) -> (Ways, Vec<PathBuf>) {
     let names = small_blobs(&layout.join("blobs/sha256"));
     workshop.sign(&layout, "rsa");
     let ours = vec![("signetfs", workshop.mount_at(&layout, "signetfs", &[]))];
-    (Ways::to(&layout, ours), names)
+    let mut ways = Ways::to(&layout, ours);
+    let point = layout.with_extension("floor");
+    fs::create_dir(&point).unwrap();
+    let mounted = floor::mount(&layout, &point);
+    ways.floor = Some((point, mounted));
+    (ways, names)
 }
 
 /// Puts very many small blobs into a folder, the first of 4 KiB each; returns their paths below the layout.
@@ -204,6 +214,7 @@ impl Ways {
             native: layout.to_owned(),
             ours,
             bindfs,
+            floor: None,
         }
     }
 
@@ -213,6 +224,7 @@ impl Ways {
         roots.extend(self.ours.iter().map(|(_, mount)| mount.path()));
         let bindfs = self.bindfs.as_ref().filter(|_| work.takes_bindfs());
         roots.extend(bindfs.map(|bindfs| bindfs.0.as_path()));
+        roots.extend(self.floor.iter().map(|(point, _)| point.as_path()));
         let mut times = vec![Vec::new(); roots.len()];
         if work.cache == Cache::Warm {
             for root in &roots {
@@ -234,7 +246,7 @@ impl Ways {
         for (position, ((name, _), goal)) in self.ours.iter().zip(work.goals).enumerate() {
             let ours = &times[1 + position];
             let bindfs = match bindfs {
-                Some(_) => beside(ours, &times[roots.len() - 1], "bindfs", "<= 1.1"),
+                Some(_) => beside(ours, &times[1 + self.ours.len()], "bindfs", "<= 1.1"),
                 None => String::new(),
             };
             println!(
@@ -242,6 +254,14 @@ impl Ways {
                 work.name,
                 milliseconds(median(ours.clone())),
                 beside(ours, &times[0], "native", goal),
+            );
+        }
+        if let (Some(_), Some(floor)) = (&self.floor, times.last()) {
+            println!(
+                "{}, {word}: the least file system {:.1} ms{}",
+                work.name,
+                milliseconds(median(floor.clone())),
+                beside(floor, &times[0], "native", "-"),
             );
         }
     }

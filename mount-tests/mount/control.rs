@@ -42,6 +42,22 @@ fn a_policy_and_a_touch_make_it_verified() {
 }
 
 #[test]
+fn what_a_touch_did_shows_in_the_very_next_look() {
+    let Some(scene) = Scene::new() else { return };
+    let mount = scene.mount(&[]);
+    let blobs = mount.path("blobs/sha256");
+    scene.shell("cp policy.json mnt/trustpolicy.json", 0);
+    // The kernel keeps the times of folders for a second: what it was told before must not outlive the touch.
+    let before = fs::metadata(&blobs).unwrap().modified().unwrap();
+    let files = fs::read_dir(&blobs).unwrap().count();
+    scene.shell("touch mnt/sign", 0);
+    assert_ne!(fs::metadata(&blobs).unwrap().modified().unwrap(), before);
+    assert_eq!(fs::read_dir(&blobs).unwrap().count(), files + 3);
+    assert_eq!(scene.signatures(&mount).len(), 3);
+    assert_eq!(mount.token(), "verified");
+}
+
+#[test]
 fn touching_again_adds_nothing() {
     let Some(scene) = Scene::with(layouts::buildx) else {
         return;

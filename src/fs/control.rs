@@ -126,9 +126,18 @@ impl Fs {
         });
     }
 
-    /// Notes that something succeeded.
-    pub(super) fn note_success(&self) {
-        self.change_control(|control| control.refused = None);
+    /// Notes that signing succeeded. The next look shows what it did: here only what could hide that from a look is taken back.
+    pub(super) fn note_signed(&self, wrote: bool) {
+        let mut control = lock(&self.control);
+        if !wrote && control.refused.is_none() {
+            return;
+        }
+        control.refused = None;
+        control.revision += 1;
+        drop(control);
+        if wrote {
+            self.outdate_blob_folders();
+        }
     }
 
     /// Notes why something was refused, so that `sign` and the status tell it, and returns the error.

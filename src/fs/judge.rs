@@ -148,8 +148,8 @@ impl Fs {
         self.doubt.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// Rebuilds at once, so that what was just done shows.
-    pub(super) fn show_change(&self) {
+    /// Rebuilds what the next look would find outdated, so that it need not wait.
+    pub fn show_change(&self) {
         self.rebuild(Reread::Changed);
     }
 }

@@ -9,6 +9,7 @@ use super::refresh::observed_at;
 use super::workers::lock;
 use super::{Fs, FsError, Snapshot};
 use crate::layout::Blob;
+use crate::oci::Algorithm;
 use crate::tree::inode::{self, POLICY, ROOT, SCRATCH_FIRST};
 use crate::tree::{Attributes, Entry, Node, Tree, times};
 
@@ -67,6 +68,19 @@ pub struct Space {
 fn is_blob_folder(entry: &Entry) -> bool {
     let blobs = inode::of_path(b"blobs");
     entry.inode == ROOT || entry.inode == blobs || entry.parent == blobs
+}
+
+/// Returns the root, `blobs` and the folders in it.
+pub(super) fn blob_folders(tree: &Tree) -> Vec<u64> {
+    let mut inodes = vec![ROOT];
+    if let Some(blobs) = tree.child(ROOT, OsStr::new("blobs")) {
+        inodes.push(blobs.inode);
+        let homes = Algorithm::ALL
+            .into_iter()
+            .filter_map(|algorithm| tree.child(blobs.inode, OsStr::new(algorithm.name())));
+        inodes.extend(homes.map(|home| home.inode));
+    }
+    inodes
 }
 
 /// Returns whether the kernel keeps what it was told of an entry: blobs, and the folders on the way to them.

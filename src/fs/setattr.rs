@@ -65,7 +65,7 @@ impl Fs {
         )
     }
 
-    /// Changes attributes, which for `sign` may mean to sign; the answer shows the result.
+    /// Changes attributes, which for `sign` may mean to sign. What that did shows at the next look, which the kernel takes each time.
     ///
     /// # Errors
     /// Refuses changes of content and statuses, and says why nothing was signed.
@@ -89,7 +89,7 @@ impl Fs {
                 _ => return Err(FsError::ReadOnlyContent),
             }
         }
-        // What this changed is shown already; another look would judge a layout written a moment ago all over.
+        // No look here: who touches reads nothing from the answer.
         self.getattr(&self.current(), change.inode, change.handle)
     }
 

@@ -84,20 +84,21 @@ impl Fs {
 
     fn sign(&self, snapshot: &Snapshot, target: &Target, asking: Asking) -> Result<(), FsError> {
         match self.try_sign(snapshot, target, asking) {
-            Ok(()) => {
-                self.note_success();
+            Ok(wrote) => {
+                self.note_signed(wrote);
                 Ok(())
             }
             Err(error) => Err(self.refuse(error)),
         }
     }
 
+    /// Returns whether anything was written.
     fn try_sign(
         &self,
         snapshot: &Snapshot,
         target: &Target,
         mut asking: Asking,
-    ) -> Result<(), FsError> {
+    ) -> Result<bool, FsError> {
         let store = self.store.as_ref().ok_or(FsError::ReadOnlyLayout)?;
         let written = self.once_written(snapshot);
         let snapshot = written.as_deref().unwrap_or(snapshot);
@@ -143,7 +144,7 @@ impl Fs {
             signed.added.len(),
             signed.left_alone.len()
         );
-        Ok(())
+        Ok(signed.committed.fsyncs > 0)
     }
 
     /// Waits for one who is writing index.json in place, and returns what it is then: what is half written is no reason to refuse.

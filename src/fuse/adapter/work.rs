@@ -32,7 +32,7 @@ pub(super) enum Place {
     Status,
     /// On a worker.
     Control,
-    /// On the signing worker.
+    /// On the signing worker, which judges what was signed once it has answered: whoever looks before then waits for that.
     Signer,
 }
 
@@ -92,7 +92,10 @@ impl Adapter {
                     None => workers.control.run(move || job(&fs, &fs.fresh_status())),
                 },
                 Place::Control => workers.control.run(move || job(&fs, &fs.fresh())),
-                Place::Signer => workers.signer.run(move || job(&fs, &fs.fresh())),
+                Place::Signer => workers.signer.run(move || {
+                    job(&fs, &fs.fresh());
+                    fs.show_change();
+                }),
             }
         });
     }
@@ -127,7 +130,10 @@ impl Adapter {
             match self.fs.use_of(handle.0) {
                 Use::Reading => job(&fs),
                 Use::Policy => workers.control.run(move || job(&fs)),
-                Use::Signing => workers.signer.run(move || job(&fs)),
+                Use::Signing => workers.signer.run(move || {
+                    job(&fs);
+                    fs.show_change();
+                }),
             }
         });
     }

@@ -80,9 +80,39 @@ fn the_kernel_is_told_of_blobs_and_the_folders_on_the_way_to_them() {
         .on_outdated(Box::new(move |Outdated::Inode(inode)| {
             lock(&note).push(inode);
         }));
+    let told = || {
+        std::mem::take(&mut *lock(&told))
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+    };
+    let (blobs, home) = (bench.inode("blobs"), bench.inode("blobs/sha256"));
     bench.touch().unwrap();
-    let kept = BTreeSet::from([ROOT, bench.inode("blobs/sha256")]);
-    assert_eq!(lock(&told).iter().copied().collect::<BTreeSet<_>>(), kept);
+    assert_eq!(
+        told(),
+        BTreeSet::from([ROOT, blobs, home]),
+        "before any look"
+    );
+    bench.fs.show_change();
+    assert_eq!(told(), BTreeSet::from([ROOT, home]));
+    // Nothing to do: nothing is told.
+    bench.touch().unwrap();
+    assert_eq!(told(), BTreeSet::new());
+}
+
+#[test]
+fn a_touch_leaves_judging_to_the_next_look_and_no_look_sees_the_state_before() {
+    let bench = Bench::new();
+    bench.copy_policy(&policy("p256")).unwrap();
+    bench
+        .fs
+        .setattr(&bench.fs.fresh(), &touch(SIGN, STRANGER))
+        .unwrap_err();
+    let before = bench.fs.fresh().generation;
+    bench.touch().unwrap();
+    assert_eq!(bench.fs.current().generation, before);
+    assert!(bench.fs.fresh_now().is_none());
+    assert_eq!(bench.verdict(), Verdict::Verified);
+    assert_eq!(bench.text("sign"), "", "the refusal is gone");
 }
 
 #[test]
