@@ -624,7 +624,7 @@ fn says_that_an_answer_could_not_be_written() {
         &["verify", "--help"],
     ] {
         into(arguments, open("/dev/full").into()).error(41);
-        // The runtime puts /dev/null in place of a descriptor that is closed.
+        // The program puts /dev/null in place of a descriptor that is closed.
         let mut shell = user.program("sh");
         shell.args(["-c", "exec \"$0\" \"$@\" >&-"]);
         shell.arg(crate::support::own_program()).args(arguments);

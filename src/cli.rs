@@ -30,7 +30,6 @@ pub mod verify;
 mod words;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -95,10 +94,10 @@ enum Command {
 
 /// Runs a command line and returns the exit code of the process.
 #[must_use]
-pub fn run(arguments: Vec<OsString>) -> ExitCode {
+pub fn run(arguments: Vec<OsString>) -> u8 {
     terminal::explain_panics();
     let ended = std::panic::catch_unwind(|| act(arguments));
-    ExitCode::from(ended.unwrap_or(Exit::CouldNot).code())
+    ended.unwrap_or(Exit::CouldNot).code()
 }
 
 fn act(arguments: Vec<OsString>) -> Exit {

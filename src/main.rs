@@ -1,7 +1,4 @@
 //! The program: parses, runs, exits. Everything else is the library's.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    signetfs::cli::run(std::env::args_os().collect())
-}
+signetfs::entry!(signetfs::cli::run);

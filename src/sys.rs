@@ -1,6 +1,7 @@
 //! The only unsafe code: system calls that no safe crate in the tree offers. Not here: policy of any kind.
 #![allow(unsafe_code, reason = "this room exists to hold it")]
 
+pub mod entry;
 pub mod folder;
 pub mod lease;
 pub mod lock;
