@@ -1,7 +1,7 @@
 //! Where the program begins: `main` as the C library calls it.
 //!
 //! Of what Rust's own runtime does before `main`, this does what matters: the standard descriptors are open, and SIGPIPE is ignored.
-//! It does not read /proc/self/maps to find the end of the stack, which is a twentieth of the time of a short command: a stack that
+//! It does not read /proc/self/maps to find the end of the stack, which is a tenth of the time of a short command: a stack that
 //! overflows ends the process by SIGSEGV, without words.
 
 use super::standard;
