@@ -130,8 +130,8 @@ fn a_registry_that_serves_other_bytes_is_not_blamed_on_the_signer() {
     ran.error(17);
     assert!(ran.stderr.contains("compressed by gzip"), "{ran:?}");
     registry.change("app", |repository| {
-        let envelopes = repository.blobs.values_mut();
-        for bytes in envelopes.filter(|bytes| bytes.starts_with(b"{\"payload")) {
+        // The envelopes of both forms; layers are not read here.
+        for bytes in repository.blobs.values_mut() {
             bytes.pop();
             bytes.push(b' ');
         }
