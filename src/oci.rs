@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod media_type;
 mod members;
 pub mod progress;
+pub mod rank;
 pub mod reference;
 pub mod time;
 

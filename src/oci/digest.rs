@@ -1,6 +1,7 @@
 //! Digests: parsed to fixed bytes once, printed from those bytes. <https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests>
 
 use std::fmt;
+use std::hash::Hash;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use sha2::Digest as _;
 ///
 /// Only the first three can be verified; `Other` is carried along, shown, and never used as a path. The longer ones are boxed: a
 /// layout holds a few digests per blob, and nearly all are SHA-256.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Digest {
     /// `sha256:` and 64 lower-case hex digits.
     Sha256([u8; 32]),
@@ -177,6 +178,24 @@ impl Digest {
     }
 }
 
+impl Hash for Digest {
+    /// Writes all that tells digests apart, in as few pieces as can be: those of a large layout are looked up a million times.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Sha256(bytes) => {
+                let mut all = [0; 33];
+                if let Some(place) = all.last_chunk_mut() {
+                    *place = *bytes;
+                }
+                state.write(&all);
+            }
+            Self::Sha384(bytes) => (1_u8, bytes).hash(state),
+            Self::Sha512(bytes) => (2_u8, bytes).hash(state),
+            Self::Other(text) => (3_u8, text).hash(state),
+        }
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self, self.algorithm()) {
@@ -327,18 +346,22 @@ fn decode_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let [high, low] = pair else { return None };
-        *byte = (hex_value(*high)? << 4) | hex_value(*low)?;
+    // All are read before any is refused: a layout has a hundred thousand, and hardly ever a wrong one.
+    let mut wrong = 0;
+    for (byte, [high, low]) in bytes.iter_mut().zip(hex.as_bytes().as_chunks().0) {
+        let (high, low) = (hex_value(*high), hex_value(*low));
+        wrong |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
+    (wrong <= 0xf).then_some(bytes)
 }
 
-fn hex_value(digit: u8) -> Option<u8> {
+/// Returns the value of a hex digit; more than 15 where it is none.
+fn hex_value(digit: u8) -> u8 {
     match digit {
-        b'0'..=b'9' => digit.checked_sub(b'0'),
-        b'a'..=b'f' => digit.checked_sub(b'a')?.checked_add(10),
-        _ => None,
+        b'0'..=b'9' => digit.wrapping_sub(b'0'),
+        b'a'..=b'f' => digit.wrapping_sub(b'a').wrapping_add(10),
+        _ => 0xff,
     }
 }
 
@@ -385,6 +408,65 @@ mod tests {
         ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn every_place_of_a_digest_takes_lower_case_hex_digits_only() {
+        let sound = "0123456789abcdef".repeat(4);
+        for place in 0..64 {
+            for wrong in [
+                "/", ":", "@", "A", "F", "G", "`", "g", " ", "\0", "\u{e9}", "\u{ff16}",
+            ] {
+                let text = [&sound[..place], wrong, &sound[place + 1..]].concat();
+                assert_eq!(Digest::from_parts(Algorithm::Sha256, &text), None, "{text}");
+                // Of the same length in bytes, too.
+                let text: String = text.chars().rev().take(64).collect();
+                assert_eq!(Digest::from_parts(Algorithm::Sha256, &text), None, "{text}");
+            }
+        }
+        let digest = Digest::from_parts(Algorithm::Sha256, &sound).unwrap();
+        assert_eq!(digest.hex(), sound);
+        assert_eq!(
+            digest.bytes()[..8],
+            [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]
+        );
+    }
+
+    #[test]
+    fn digests_are_hashed_by_all_that_tells_them_apart() {
+        let hash = |digests: &[Digest]| {
+            let mut state = std::hash::DefaultHasher::new();
+            digests.hash(&mut state);
+            std::hash::Hasher::finish(&state)
+        };
+        let of = |algorithm| Hasher::new(algorithm).finish();
+        let [one, two, three] = Algorithm::ALL.map(of);
+        let other = |text: &str| text.parse::<Digest>().unwrap();
+        let mut last = [0; 32];
+        last[31] = 1;
+        let lists = [
+            vec![one.clone()],
+            vec![two.clone()],
+            vec![three],
+            vec![Digest::Sha256([0; 32])],
+            vec![Digest::Sha256(last)],
+            // As many bytes, divided otherwise.
+            vec![
+                Digest::Sha256([7; 32]),
+                Digest::Sha256([7; 32]),
+                Digest::Sha256([7; 32]),
+            ],
+            vec![
+                Digest::Sha384(Box::new([7; 48])),
+                Digest::Sha384(Box::new([7; 48])),
+                one,
+            ],
+            vec![other("a:bc"), other("a:d"), two.clone()],
+            vec![other("a:b"), other("ca:d"), two],
+        ];
+        let hashes: std::collections::BTreeSet<u64> = lists.iter().map(|list| hash(list)).collect();
+        assert_eq!(hashes.len(), lists.len());
+        assert!(lists.iter().all(|list| hash(list) == hash(&list.clone())));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::limits::JSON_VALUES_MAX;
@@ -50,17 +51,15 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
 #[must_use]
 pub fn case_variant<'a>(object: &'a Map<String, Value>, known: &[&str]) -> Option<&'a str> {
     object.keys().map(String::as_str).find(|member| {
-        known
-            .iter()
-            .any(|name| *name != *member && equal_but_for_case(name, member))
+        let is_ascii = member.is_ascii();
+        known.iter().any(|name| {
+            let is_equal = match is_ascii {
+                true => name.eq_ignore_ascii_case(member),
+                false => name.chars().map(fold).eq(member.chars().map(fold)),
+            };
+            is_equal && name != member
+        })
     })
-}
-
-fn equal_but_for_case(one: &str, other: &str) -> bool {
-    if other.is_ascii() {
-        return one.eq_ignore_ascii_case(other);
-    }
-    one.chars().map(fold).eq(other.chars().map(fold))
 }
 
 fn fold(letter: char) -> char {
@@ -162,14 +161,17 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         while let Some(name) = access.next_key::<String>()? {
-            if members.contains_key(&name) {
-                let shown: String = name.chars().take(64).collect();
-                return Err(A::Error::custom(format_args!(
-                    "member {shown:?} is given twice"
-                )));
+            match members.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(access.next_value_seed(self)?);
+                }
+                Entry::Occupied(place) => {
+                    let shown: String = place.key().chars().take(64).collect();
+                    return Err(A::Error::custom(format_args!(
+                        "member {shown:?} is given twice"
+                    )));
+                }
             }
-            let value = access.next_value_seed(self)?;
-            members.insert(name, value);
         }
         Ok(Value::Object(members))
     }
