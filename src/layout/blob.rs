@@ -1,5 +1,6 @@
 //! A blob is always a range of a descriptor, or bytes.
 
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
@@ -52,7 +53,7 @@ impl From<Time> for Timestamp {
 }
 
 /// Identifies the state of a file: what changes when anybody writes it through a file system that keeps times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// The device.
     pub device: u64,
@@ -90,6 +91,17 @@ impl Identity {
             self.changed.seconds.cast_unsigned(),
             u64::from(self.changed.nanoseconds),
         ]
+    }
+}
+
+impl Hash for Identity {
+    /// Writes all of it in one piece: the states of files are looked up for every blob.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut bytes = [0; 64];
+        for (place, number) in bytes.as_chunks_mut().0.iter_mut().zip(self.numbers()) {
+            *place = number.to_ne_bytes();
+        }
+        state.write(&bytes);
     }
 }
 
@@ -142,6 +154,15 @@ impl Blob {
         match self {
             Self::File { size, .. } => *size,
             Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Returns the state of the file when it was opened; bytes in memory have none.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::File { identity, .. } => Some(*identity),
+            Self::Bytes(_) => None,
         }
     }
 

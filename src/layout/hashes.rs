@@ -106,8 +106,9 @@ impl Hashes {
     /// Returns how a blob is known, if an earlier result stands; reads no content of files.
     #[must_use]
     pub fn known_as(&self, look: &mut Look, descriptor: &Descriptor, blob: &Blob) -> Option<Known> {
-        let known = self.known_by(look, descriptor, blob)?;
-        let is_leased = known.lease() == Lease::Granted;
+        let algorithm = check_size(descriptor, blob).ok()?;
+        let lease = self.recall_lease(look, descriptor, blob, algorithm)?;
+        let is_leased = lease == Lease::Granted;
         Some(Known {
             state: is_leased.then(|| look.state_of(blob)).flatten(),
         })

@@ -10,6 +10,7 @@ mod index;
 mod listing;
 mod members;
 mod pax;
+mod places;
 mod problem;
 mod scan;
 

@@ -51,32 +51,62 @@ impl Hashes {
         blob: &Blob,
         algorithm: Algorithm,
     ) -> Option<Result<VerifiedBlob, HashError>> {
-        let Blob::File {
-            file,
-            identity: opened,
-            ..
-        } = blob
-        else {
+        let Blob::File { file, .. } = blob else {
             return Some(self.hash_bytes(descriptor, blob, algorithm));
         };
+        let (key, lease) = self.seen(look, (blob, file), algorithm)?;
+        let entry = self.entry(&key)?;
+        stands(entry.lease, lease).then(|| verified(descriptor, blob, (entry, true)))
+    }
+
+    /// Returns what the lease said when a blob was hashed, where [`Hashes::recall`] would return the blob as verified.
+    pub(super) fn recall_lease(
+        &self,
+        look: &mut Look,
+        descriptor: &Descriptor,
+        blob: &Blob,
+        algorithm: Algorithm,
+    ) -> Option<Lease> {
+        let Blob::File { file, .. } = blob else {
+            let found = self.hash_bytes(descriptor, blob, algorithm);
+            return found.ok().map(|found| found.lease());
+        };
+        let (key, lease) = self.seen(look, (blob, file), algorithm)?;
+        let said = self.table().says(&key, &descriptor.digest);
+        let (is_right, hashed) = match said {
+            Some(said) => said,
+            None => {
+                let entry = self.entry(&key)?;
+                (entry.digest == descriptor.digest, entry.lease)
+            }
+        };
+        (is_right && stands(hashed, lease)).then_some(hashed)
+    }
+
+    /// Returns what names a blob in the present state of its file, and what the lease on that says; nothing where nothing is known
+    /// of it, or somebody writes.
+    fn seen(
+        &self,
+        look: &mut Look,
+        (blob, file): (&Blob, &Arc<OwnedFd>),
+        algorithm: Algorithm,
+    ) -> Option<(Key, Lease)> {
         let key = |identity| Key::of(blob, identity, algorithm);
+        let opened = blob.identity()?;
         let seen = match look.at(file) {
             Some(seen) => seen,
             None => {
                 // Most looks are at what was never hashed; then no lease is asked for.
-                if !self.knows(&key(*opened)?) && !self.knows(&key(look.meet(file)?)?) {
-                    return None;
+                if !self.knows(&key(opened)?) {
+                    let now = look.meet(file)?;
+                    if now == opened || !self.knows(&key(now)?) {
+                        return None;
+                    }
                 }
                 self.see(look, file)?
             }
         };
-        let entry = self.entry(&key(seen.identity)?)?;
-        match (entry.lease, seen.lease) {
-            (Lease::Granted, Lease::Granted) | (Lease::Unavailable, _) => {
-                Some(verified(descriptor, blob, (entry, true)))
-            }
-            (Lease::Granted | Lease::Writer, _) => None,
-        }
+        Some((key(seen.identity)?, seen.lease))
     }
 
     /// Takes the lease, and looks at the file under it: what fstat says then is what the bytes are. Nothing where somebody writes.
@@ -122,6 +152,14 @@ impl Hashes {
             table.insert(*key, entry.clone(), Keep::Process);
         }
         Some(entry)
+    }
+}
+
+/// Returns whether a result stands that was made when the lease said one thing, now that it says another.
+fn stands(hashed: Lease, now: Lease) -> bool {
+    match (hashed, now) {
+        (Lease::Granted, Lease::Granted) | (Lease::Unavailable, _) => true,
+        (Lease::Granted | Lease::Writer, _) => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The results of this process.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::{Lease, record};
@@ -11,7 +12,7 @@ use crate::oci::{Algorithm, Digest};
 const ENTRIES_MAX: usize = 200_000;
 
 /// Names the bytes that were hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// The file and its state.
     pub(super) identity: Identity,
@@ -35,6 +36,15 @@ impl Key {
             }),
             Blob::Bytes(_) => None,
         }
+    }
+}
+
+impl Hash for Key {
+    /// Writes all but the algorithm, of which there are three.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
+        state.write_u64(self.offset);
+        state.write_u64(self.size);
     }
 }
 
@@ -83,6 +93,12 @@ impl Table {
     pub(super) fn entry(&self, key: &Key) -> Option<Entry> {
         let kept = self.entries.get(&self.part(key)?)?;
         Some(kept.entry())
+    }
+
+    /// Returns whether the result for a key is this digest, and what the lease said then; nothing where there is none.
+    pub(super) fn says(&self, key: &Key, digest: &Digest) -> Option<(bool, Lease)> {
+        let kept = self.entries.get(&self.part(key)?)?;
+        Some((kept.digest == *digest, kept.lease))
     }
 
     /// Returns whether there is a result for a key.

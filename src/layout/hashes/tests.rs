@@ -555,3 +555,41 @@ fn a_blob_hashed_without_leases_is_known_in_no_state() {
     let known = hashes.known_as(&mut Look::default(), &descriptor, &blob);
     assert_eq!(known.unwrap().state, None);
 }
+
+#[test]
+fn what_is_known_is_told_alike_with_and_without_proof() {
+    let Some((folder, memory, descriptor, blob)) = remembered() else {
+        return;
+    };
+    let mut wrong = descriptor.clone();
+    wrong.digest = Digest::of(b"other");
+    let mut longer = descriptor.clone();
+    longer.size += 1;
+    let hashes = || Hashes::new(Memory::Folder(memory.clone()));
+    let tell = |hashes: &Hashes, descriptor: &Descriptor| {
+        let look = || Look::default();
+        let proof = hashes.known_by(&mut look(), descriptor, &blob).is_some();
+        let known = hashes.known_as(&mut look(), descriptor, &blob).is_some();
+        assert_eq!(proof, known);
+        known
+    };
+    // By the memory, and by what this process hashed, the wrong digest found included.
+    let (remembering, fresh) = (hashes(), no_memory());
+    assert!(fresh.verify(&wrong, &blob, &NoProgress).is_err());
+    for hashes in [&remembering, &fresh] {
+        assert!(tell(hashes, &descriptor));
+        assert!(!tell(hashes, &wrong));
+        assert!(!tell(hashes, &longer));
+    }
+    let open = writer(folder.path());
+    assert!(!tell(&remembering, &descriptor) && !tell(&fresh, &descriptor));
+    drop(open);
+    assert!(tell(&remembering, &descriptor) && tell(&fresh, &descriptor));
+    for hashes in [&remembering, &fresh] {
+        hashes.distrust(&blob);
+        assert!(!tell(hashes, &descriptor));
+    }
+    let bytes = Blob::Bytes(Arc::from(*b"bytes"));
+    let known = |text: &[u8]| hashes().known_as(&mut Look::default(), &sha256(text), &bytes);
+    assert!(known(b"bytes").is_some() && known(b"other").is_none());
+}

@@ -1,6 +1,8 @@
 //! One 512-byte header, read strictly: what two readers could understand differently is refused.
 //! <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html>
 
+use std::ffi::CStr;
+
 use super::problem::{PLAIN, Problem, SPARSE, VOLUMES};
 
 /// Bytes of a block.
@@ -42,8 +44,8 @@ impl Header {
     }
 
     /// Returns the name as a block has it, whatever else is in it.
-    pub(super) fn name_in(block: &[u8; BLOCK_BYTES]) -> Vec<u8> {
-        text(block.get(..100).unwrap_or_default()).to_vec()
+    pub(super) fn name_in(block: &[u8; BLOCK_BYTES]) -> &[u8] {
+        text(block.get(..100).unwrap_or_default())
     }
 
     /// Returns whether the name field of an archive's first header is text that ends in zeros. Compressed data and archives of other
@@ -71,7 +73,7 @@ impl Header {
             if !prefix.is_empty() {
                 name = [prefix, b"/", &name].concat();
             }
-        } else if field(345, 155).iter().any(|byte| *byte != 0) {
+        } else if field(345, 155).iter().fold(0, |any, byte| any | byte) != 0 {
             // Some readers take it for the beginning of the name, others for times or a map of holes.
             return Err("its header has bytes where only a POSIX header has some".into());
         }
@@ -157,18 +159,10 @@ impl Format {
 }
 
 fn check_sum(block: &[u8; BLOCK_BYTES], field: &[u8]) -> Result<(), String> {
-    let sum = block
-        .iter()
-        .enumerate()
-        .map(|(position, byte)| {
-            if (148..156).contains(&position) {
-                i64::from(b' ')
-            } else {
-                i64::from(*byte)
-            }
-        })
-        .sum::<i64>();
-    if octal(field, "checksum")? == sum {
+    // 512 bytes make no more than 17 bits; the field itself counts as spaces.
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| i64::from(*byte)).sum::<i64>();
+    let spaces = i64::from(b' ') * 8;
+    if octal(field, "checksum")? == sum(block) - sum(field) + spaces {
         Ok(())
     } else {
         Err("its header has a wrong checksum".to_owned())
@@ -177,7 +171,7 @@ fn check_sum(block: &[u8; BLOCK_BYTES], field: &[u8]) -> Result<(), String> {
 
 /// Returns what comes before the first zero byte.
 fn text(field: &[u8]) -> &[u8] {
-    field.split(|byte| *byte == 0).next().unwrap_or_default()
+    CStr::from_bytes_until_nul(field).map_or(field, CStr::to_bytes)
 }
 
 /// Returns an octal number, or one in base 256 whose first bit is set.

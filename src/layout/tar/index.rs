@@ -1,11 +1,12 @@
 //! What the members of an archive make up: one layout, or nothing.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::members::{Members, joined};
+use super::members::{Members, Spelled, joined};
 use super::problem::{PLAIN, Problem, RELATIVE, REWRITE, TWICE, shown};
 use super::scan::{Content, Member};
 use crate::files::{self, OpenFile};
@@ -58,7 +59,7 @@ impl Index {
         if key.is_empty() && member.content != Content::Folder {
             return Err("it has no name".into());
         }
-        if matches!(&member.content, Content::HardLink(target) if normal(target).as_ref() == Some(&key))
+        if matches!(&member.content, Content::HardLink(target) if normal(target).is_some_and(|target| target == key))
         {
             // libarchive removes the file first, and then has nothing to link to.
             return Err(Problem::new("it is a hard link to itself", PLAIN));
@@ -68,7 +69,7 @@ impl Index {
             modified: member.modified,
             at: member.at,
         };
-        self.place(file, key, placed)
+        self.place(file, Spelled::of(&key), placed)
     }
 
     /// Ends the archive: takes one leading folder off all paths where the layout is in it.
@@ -77,7 +78,7 @@ impl Index {
     /// Says which member lies below one that is no folder.
     pub(super) fn finish(&mut self) -> Result<(), String> {
         self.strip_folder();
-        self.members.shrink();
+        self.members.finish();
         self.refuse_children_of_files()
     }
 
@@ -104,8 +105,8 @@ impl Index {
     }
 
     /// Adds a node; a second one at the same path must be the same.
-    fn place(&mut self, file: &OpenFile, key: Key, placed: Placed) -> Result<(), Problem> {
-        if let Some(earlier) = self.members.get(&key) {
+    fn place(&mut self, file: &OpenFile, path: Spelled<'_>, placed: Placed) -> Result<(), Problem> {
+        if let Some(earlier) = self.members.find(path) {
             if let (Node::File { offset, size }, Node::File { offset: other, .. }) =
                 (&earlier.node, &placed.node)
                 && offset != other
@@ -136,7 +137,7 @@ impl Index {
                 ));
             }
         }
-        self.members.insert(key, placed);
+        self.members.insert(path, placed);
         Ok(())
     }
 
@@ -164,7 +165,7 @@ impl Index {
         for (key, placed) in self.all() {
             if let Some(below) = key.strip_prefix(&root[..]) {
                 let below = below.strip_prefix(b"/").unwrap_or(below);
-                members.insert(below.into(), placed);
+                members.insert(Spelled::of(below), placed);
             }
         }
         self.members = members;
@@ -247,9 +248,15 @@ pub(super) fn target(bytes: &[u8]) -> PathBuf {
 }
 
 /// Returns the path without `.` and empty components, or `None` where it leads out of the archive.
-fn normal(name: &[u8]) -> Option<Key> {
+fn normal(name: &[u8]) -> Option<Cow<'_, [u8]>> {
     if name.first() == Some(&b'/') {
         return None;
+    }
+    // Most archives are written from a folder named `.`.
+    let below = name.strip_prefix(b"./").unwrap_or(name);
+    let mut parts = below.split(|byte| *byte == b'/');
+    if parts.all(|part| !matches!(part, b"" | b"." | b"..")) {
+        return Some(Cow::Borrowed(below));
     }
     let mut key = Vec::with_capacity(name.len());
     for part in name.split(|byte| *byte == b'/') {
@@ -264,7 +271,7 @@ fn normal(name: &[u8]) -> Option<Key> {
             }
         }
     }
-    Some(key.into())
+    Some(Cow::Owned(key))
 }
 
 fn same_bytes(file: &OpenFile, (one, other): (u64, u64), size: u64) -> bool {
@@ -291,4 +298,39 @@ fn same_bytes(file: &OpenFile, (one, other): (u64, u64), size: u64) -> bool {
         done += u64::try_from(length).unwrap_or(u64::MAX);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_means_the_same_path_however_it_is_written() {
+        let names = [
+            ("a", Some("a")),
+            ("a/b", Some("a/b")),
+            ("./a/b", Some("a/b")),
+            ("././a/b", Some("a/b")),
+            (".//a/b", Some("a/b")),
+            ("a//b", Some("a/b")),
+            ("a/./b", Some("a/b")),
+            ("a/b/", Some("a/b")),
+            ("./a/b/.", Some("a/b")),
+            ("...", Some("...")),
+            ("./.a/..b", Some(".a/..b")),
+            ("", Some("")),
+            (".", Some("")),
+            ("./", Some("")),
+            ("..", None),
+            ("./..", None),
+            ("a/../b", None),
+            ("./a/..", None),
+            ("/a", None),
+            ("/", None),
+        ];
+        for (name, path) in names {
+            let found = normal(name.as_bytes());
+            assert_eq!(found.as_deref(), path.map(str::as_bytes), "{name}");
+        }
+    }
 }

@@ -34,7 +34,7 @@ pub(super) fn list(archive: &Archive) -> Listing {
         folders.note(parent(key));
         add(archive, path(key), placed, &mut listing);
     }
-    let room = members.files().count();
+    let room = members.files_count();
     Arc::make_mut(&mut listing.blobs).reserve_exact(room);
     for (folder, name, placed) in members.files() {
         folders.note(Some(folder).filter(|folder| !folder.is_empty()));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::index::{Key, Node, Placed};
+use super::places::{Place, Places};
 use crate::oci::{Algorithm, Digest};
 
 /// The folder of blobs that are named by the bytes of a SHA-256.
@@ -13,27 +14,38 @@ pub(super) const SHA256_FOLDER: &[u8] = b"blobs/sha256";
 pub(super) struct Members {
     /// All but the files that are in `files`.
     others: BTreeMap<Key, Placed>,
-    /// Files named by 64 lower-case hex digits, by the number of their folder and the bytes of the name.
-    files: BTreeMap<(u32, [u8; 32]), Place>,
+    /// Files named by 64 lower-case hex digits.
+    files: Places,
     /// The folders of those, each with its number.
     folders: BTreeMap<Key, u32>,
 }
 
-/// Is where a file is, and when it changed.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    offset: u64,
-    size: u64,
-    at: u64,
-    seconds: i64,
-    nanoseconds: u32,
+/// Is a path, with what its name spells where that is 64 lower-case hex digits.
+#[derive(Clone, Copy)]
+pub(super) struct Spelled<'a> {
+    key: &'a [u8],
+    hashed: Option<(&'a [u8], [u8; 32])>,
+}
+
+impl<'a> Spelled<'a> {
+    /// Reads the name in a path.
+    pub(super) fn of(key: &'a [u8]) -> Self {
+        let hashed = hashed(key);
+        Self { key, hashed }
+    }
 }
 
 impl Members {
     /// Returns what has a path.
     pub(super) fn get(&self, key: &[u8]) -> Option<Placed> {
-        let found = hashed(key).and_then(|(folder, name)| self.file(folder, name));
-        found.or_else(|| self.others.get(key).cloned())
+        self.find(Spelled::of(key))
+    }
+
+    /// Returns what has a path that was read.
+    pub(super) fn find(&self, path: Spelled<'_>) -> Option<Placed> {
+        let hashed = path.hashed;
+        let found = hashed.and_then(|(folder, name)| self.file(folder, name));
+        found.or_else(|| self.others.get(path.key).cloned())
     }
 
     /// Returns the file in a folder that is named by the hex digits of these bytes.
@@ -43,10 +55,10 @@ impl Members {
     }
 
     /// Puts a member at its path, in the place of one that is there already: it is the same.
-    pub(super) fn insert(&mut self, key: Key, placed: Placed) {
-        let (Some((folder, name)), Node::File { offset, size }) = (hashed(&key), &placed.node)
+    pub(super) fn insert(&mut self, path: Spelled<'_>, placed: Placed) {
+        let (Some((folder, name)), Node::File { offset, size }) = (path.hashed, &placed.node)
         else {
-            self.others.insert(key, placed);
+            self.others.insert(path.key.into(), placed);
             return;
         };
         let place = Place {
@@ -60,10 +72,10 @@ impl Members {
         self.files.insert((number, name), place);
     }
 
-    /// Gives back the room for more.
-    pub(super) fn shrink(&mut self) {
-        // Made of what is sorted, a map has no gaps.
-        self.files = std::mem::take(&mut self.files).into_iter().collect();
+    /// Ends the adding: what was added is sorted, and takes no more room than it has to.
+    pub(super) fn finish(&mut self) {
+        let blobs = self.folders.get(SHA256_FOLDER).copied();
+        self.files.sort(blobs.unwrap_or_default());
     }
 
     /// Returns the members that are not in [`Members::files`], sorted.
@@ -71,7 +83,13 @@ impl Members {
         self.others.iter()
     }
 
-    /// Returns the files named by 64 hex digits, those of each folder together: the folder, the bytes of the name, the file.
+    /// Returns how many [`Members::files`] there are.
+    pub(super) fn files_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Returns the files named by 64 hex digits: the folder, the bytes of the name, the file. Once the adding has ended, those of
+    /// each folder stand together, sorted.
     pub(super) fn files(&self) -> impl Iterator<Item = (&[u8], [u8; 32], Placed)> {
         let mut folders: Vec<(u32, &Key)> = Vec::with_capacity(self.folders.len());
         folders.extend(self.folders.iter().map(|(key, number)| (*number, key)));
@@ -94,19 +112,6 @@ impl Members {
         let number = u32::try_from(self.folders.len()).unwrap_or(u32::MAX);
         self.folders.insert(folder.into(), number);
         number
-    }
-}
-
-impl Place {
-    fn placed(&self) -> Placed {
-        Placed {
-            node: Node::File {
-                offset: self.offset,
-                size: self.size,
-            },
-            modified: (self.seconds, self.nanoseconds),
-            at: self.at,
-        }
     }
 }
 
@@ -165,9 +170,9 @@ mod tests {
         ];
         let mut members = Members::default();
         for (path, placed) in &paths {
-            members.insert(path.as_bytes().into(), placed.clone());
+            members.insert(Spelled::of(path.as_bytes()), placed.clone());
         }
-        members.shrink();
+        members.finish();
         for (path, placed) in &paths {
             assert_eq!(
                 members.get(path.as_bytes()).as_ref(),
@@ -190,11 +195,5 @@ mod tests {
         all.sort_by_key(|(_, placed)| placed.at);
         let wanted = paths.map(|(path, placed)| (Key::from(path.into_bytes()), placed));
         assert_eq!(all, wanted);
-    }
-
-    #[test]
-    fn a_blob_takes_no_more_than_this() {
-        // A tar of a hundred thousand blobs is held in eight megabytes.
-        assert!(size_of::<((u32, [u8; 32]), Place)>() <= 80);
     }
 }

@@ -71,7 +71,8 @@ fn components(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Returns how many components a name has.
 fn depth(name: &[u8]) -> usize {
-    components(name).count()
+    let slashes = name.iter().filter(|byte| **byte == b'/').count();
+    slashes.saturating_add(1)
 }
 
 /// Says why an archive cannot be indexed.
@@ -210,7 +211,7 @@ impl Scanner<'_> {
             return at_end(self);
         }
         self.header_at = self.position;
-        self.name = Header::name_in(&block);
+        Header::name_in(&block).clone_into(&mut self.name);
         if self.position == 0 && !Header::begins_as_text(&block) {
             let problem = "an archive begins with a name that is no text: some readers take it for another kind of file";
             return Err(self.refuse(problem));
@@ -330,7 +331,8 @@ impl Scanner<'_> {
         if depth(&name) > DEPTH_MAX {
             return Err(self.refuse(format!("a name has more than {DEPTH_MAX} components")));
         }
-        if components(&name).any(|component| component.len() > COMPONENT_BYTES_MAX) {
+        let is_long = |component: &[u8]| component.len() > COMPONENT_BYTES_MAX;
+        if is_long(&name) && components(&name).any(is_long) {
             let limit = COMPONENT_BYTES_MAX;
             return Err(self.refuse(format!("a name has a component of more than {limit} bytes")));
         }
