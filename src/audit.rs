@@ -20,8 +20,8 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use reading::Reader;
 
@@ -30,7 +30,7 @@ pub use seen::Seen;
 
 use crate::layout::{Hashes, IndexBytes, Listing, Source, SourceError};
 use crate::notary::{Anchors, Policy, PolicyError};
-use crate::oci::{Digest, Graph, Progress, Scope, UnixTime};
+use crate::oci::{Closure, Digest, Graph, Progress, Scope, UnixTime};
 use crate::report::{PolicyId, Problem, Report, ScopeOrigin};
 
 /// Is what is trusted: a policy and the stores it names.
@@ -131,6 +131,10 @@ pub struct Survey {
     pub unread: bool,
     /// What its envelopes are; handed on from survey to survey.
     pub envelopes: Arc<Envelopes>,
+    /// The closure of every image, once it was asked for: it follows from the graph alone.
+    pub closures: OnceLock<HashMap<Digest, Arc<Closure>>>,
+    /// How many stored blobs no image and no signature covers, and how many extras there are, once it was asked for.
+    pub uncovered: OnceLock<(usize, usize)>,
 }
 
 /// Says why nothing could be decided.
@@ -168,7 +172,7 @@ pub fn survey_to_show(source: &dyn Source, before: Option<&Survey>) -> Result<Su
 /// Returns what is wrong with a layout as a whole, whoever signed; reads no blob and no signature.
 #[must_use]
 pub fn layout_problems(survey: &Survey, source: &dyn Source) -> Vec<Problem> {
-    court::layout_problems((survey, source), &court::closures(survey, &[]))
+    court::layout_problems((survey, source), court::all_closures(survey))
 }
 
 /// Judges a survey.

@@ -1,8 +1,9 @@
 //! Whether everything an image consists of is there, with the right sizes and digests.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::blobs::Blobs;
+use super::blobs::{Blobs, Found};
 use super::court::Court;
 use super::{Content, Survey};
 use crate::oci::graph::Node;
@@ -30,22 +31,21 @@ pub(super) struct Findings {
 pub(super) struct Flaw {
     pub(super) verdict: Verdict,
     pub(super) check: &'static str,
-    pub(super) problem: String,
+    pub(super) problem: Cow<'static, str>,
 }
 
-pub(super) fn missing(problem: &str) -> Flaw {
+/// What is said of a blob that was not hashed yet.
+static PENDING: Flaw = Flaw {
+    verdict: Verdict::Pending,
+    check: "digest",
+    problem: Cow::Borrowed("not hashed yet"),
+};
+
+pub(super) fn missing(problem: &'static str) -> Flaw {
     Flaw {
         verdict: Verdict::Missing,
         check: "present",
-        problem: problem.to_owned(),
-    }
-}
-
-pub(super) fn pending() -> Flaw {
-    Flaw {
-        verdict: Verdict::Pending,
-        check: "digest",
-        problem: "not hashed yet".to_owned(),
+        problem: Cow::Borrowed(problem),
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn unverifiable() -> Flaw {
     Flaw {
         verdict: Verdict::Unsupported,
         check: "digest",
-        problem: "this version cannot compute digests of this algorithm".to_owned(),
+        problem: Cow::Borrowed("this version cannot compute digests of this algorithm"),
     }
 }
 
@@ -71,12 +71,11 @@ pub(super) fn findings(
     }
     if content != Content::Manifests {
         for descriptor in &closure.blobs {
-            let flaw = match blobs.get(&(&descriptor.digest, descriptor.size)) {
-                Some(Some(flaw)) => Some((**flaw).clone()),
-                Some(None) => data_flaw(descriptor),
-                None => Some(pending()),
-            };
-            findings.count(descriptor, flaw.as_ref());
+            match blobs.found(descriptor) {
+                Found::Wrong(flaw) => findings.count(descriptor, Some(flaw)),
+                Found::Good => findings.count(descriptor, data_flaw(descriptor).as_ref()),
+                Found::Pending => findings.count(descriptor, Some(&PENDING)),
+            }
         }
     }
     for digest in &closure.conflicting {
@@ -85,7 +84,7 @@ pub(super) fn findings(
             &Flaw {
                 verdict: Verdict::Corrupt,
                 check: "size",
-                problem: "two descriptors give it different sizes".to_owned(),
+                problem: Cow::Borrowed("two descriptors give it different sizes"),
             },
         );
     }
@@ -137,7 +136,7 @@ impl Findings {
                 file: blob_path(digest),
                 digest: Some(digest.clone()),
                 check: flaw.check,
-                problem: flaw.problem.clone(),
+                problem: flaw.problem.clone().into_owned(),
                 hint: hint(flaw.verdict).to_owned(),
             });
         }
@@ -212,7 +211,7 @@ fn manifest_flaw(survey: &Survey, descriptor: &Descriptor) -> Option<Flaw> {
     Some(Flaw {
         verdict,
         check,
-        problem,
+        problem: Cow::Owned(problem),
     })
 }
 
@@ -225,6 +224,6 @@ fn data_flaw(descriptor: &Descriptor) -> Option<Flaw> {
     Some(Flaw {
         verdict: Verdict::Corrupt,
         check: "data",
-        problem: "the content embedded in its descriptor is other content".to_owned(),
+        problem: Cow::Borrowed("the content embedded in its descriptor is other content"),
     })
 }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::cores::both;
 use super::signatures::earlier;
 use super::standing::{Standing, policy_problems};
 use super::{
-    Asked, AuditError, Content, Seen, Survey, children, coverage, docker, images, selection,
+    Asked, AuditError, Content, Seen, Selection, Survey, children, coverage, docker, images,
+    selection,
 };
 use crate::layout::{Hashes, Source};
 use crate::notary::{Certificate, ChainCache};
@@ -74,17 +76,23 @@ pub(super) fn report(
         return Ok((report, Seen::default()));
     }
     let selected = selection::select(court.survey, &court.asked.images)?;
-    let closures = closures(court.survey, &selected);
-    problems.extend(layout_problems(
-        (court.survey, court.asked.source),
-        &closures,
-    ));
-    let found = images::judge(court, hashes, progress, (&selected, &closures));
-    let (children, children_until) = children::judge(court, &found.reports, &closures);
+    let some;
+    let closures = match &court.asked.images {
+        Selection::All => all_closures(court.survey),
+        Selection::Tag(_) | Selection::Digest(_) => {
+            some = closures(court.survey, &selected);
+            &some
+        }
+    };
+    let place = (court.survey, court.asked.source);
+    problems.extend(layout_problems(place, closures));
+    let uncovered = || uncovered(court, closures);
+    let judge = || images::judge(court, hashes, progress, (&selected, closures));
+    let ((orphans, extras), found) = both(court.survey.listing.blobs.len(), uncovered, judge);
+    let (children, children_until) = children::judge(court, &found.reports, closures);
     let mut report = assemble(court, hashes, found.reports, problems);
     report.children = children;
     report.valid_until = earlier(found.valid_until, children_until);
-    let (orphans, extras) = coverage::count(court.survey, &closures);
     report.orphans = orphans;
     report.extras = extras;
     let mut seen = found.seen;
@@ -92,8 +100,22 @@ pub(super) fn report(
     Ok((report, seen))
 }
 
+/// Returns how many stored blobs nothing covers, and how many extras there are: while nothing else is selected, counted once.
+fn uncovered(court: &Court<'_>, closures: &Closures) -> (usize, usize) {
+    let count = || coverage::count(court.survey, closures);
+    match &court.asked.images {
+        Selection::All => *court.survey.uncovered.get_or_init(count),
+        Selection::Tag(_) | Selection::Digest(_) => count(),
+    }
+}
+
+/// Returns the closure of every image of the layout, each root once.
+pub(super) fn all_closures(survey: &Survey) -> &Closures {
+    survey.closures.get_or_init(|| closures(survey, &[]))
+}
+
 /// Returns the closure of every image of the layout and of those selected, each root once.
-pub(super) fn closures(survey: &Survey, selected: &[Image]) -> Closures {
+fn closures(survey: &Survey, selected: &[Image]) -> Closures {
     let mut closures = Closures::new();
     let mut room = GRAPH_DESCRIPTORS_MAX;
     for image in selected.iter().chain(&survey.graph.images) {

@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Survey;
+use crate::oci::rank::{Ranked, find_digest, rank, sort_by_digest};
 use crate::oci::{Closure, Digest, Document, media_type};
 use crate::report::SYNTHETIC_NAMES;
 
 /// Counts orphans and extras.
 pub(super) fn count(survey: &Survey, closures: &HashMap<Digest, Arc<Closure>>) -> (usize, usize) {
-    let mut covered: HashSet<&Digest> = HashSet::new();
+    let ranked = |digest| (rank(digest), digest);
+    let mut covered: Vec<Ranked<&Digest>> = Vec::new();
     for closure in closures.values() {
         let all = closure.manifests.iter().chain(&closure.blobs);
-        covered.extend(all.map(|descriptor| &descriptor.digest));
+        covered.extend(all.map(|descriptor| ranked(&descriptor.digest)));
     }
     let mut signatures: HashSet<&Digest> = HashSet::new();
     for referrer in survey.graph.referrers.values().flatten() {
@@ -26,7 +28,7 @@ pub(super) fn count(survey: &Survey, closures: &HashMap<Digest, Arc<Closure>>) -
         ];
         if types.contains(&Some(media_type::NOTARY_SIGNATURE)) && signatures.insert(digest) {
             let parts = manifest.config.iter().chain(&manifest.layers);
-            covered.extend(parts.map(|descriptor| &descriptor.digest));
+            covered.extend(parts.map(|descriptor| ranked(&descriptor.digest)));
         }
     }
     // An index of nothing but signatures is how other tools keep them (the fallback tag).
@@ -40,14 +42,12 @@ pub(super) fn count(survey: &Survey, closures: &HashMap<Digest, Arc<Closure>>) -
                 .iter()
                 .all(|entry| signatures.contains(&entry.digest))
     });
-    covered.extend(lists);
-    covered.extend(&signatures);
-    let orphans = survey
-        .listing
-        .blobs
-        .iter()
-        .filter(|blob| !covered.contains(&blob.digest))
-        .count();
+    covered.extend(lists.map(ranked));
+    covered.extend(signatures.iter().copied().map(ranked));
+    sort_by_digest(&mut covered, |digest| digest);
+    let is_covered = |digest: &Digest| find_digest(&covered, digest, |covered| covered).is_some();
+    let blobs = survey.listing.blobs.iter();
+    let orphans = blobs.filter(|blob| !is_covered(&blob.digest)).count();
     (orphans, extras(survey))
 }
 

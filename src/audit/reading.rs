@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -53,6 +53,8 @@ pub(super) fn survey(source: &dyn Source, reader: Reader<'_>) -> Result<Survey, 
         invalid: None,
         unread: false,
         envelopes: Arc::default(),
+        closures: OnceLock::new(),
+        uncovered: OnceLock::new(),
     };
     match read {
         Ok((index, parsed)) => {

@@ -522,6 +522,31 @@ fn counts_what_nothing_covers() {
 }
 
 #[test]
+fn a_blob_that_two_images_describe_otherwise_is_judged_as_each_describes_it() {
+    let mut made = Made::default();
+    made.image("sound", "{}", &["one", "two"]);
+    let config = made.put("application/vnd.oci.image.config.v1+json", b"{}");
+    let mut layer = made.put(LAYER, b"one");
+    layer["size"] = json!(4);
+    let other = made.put(LAYER, b"two");
+    let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer, other] });
+    let descriptor = made.put(MANIFEST, manifest.to_string().as_bytes());
+    made.entry(descriptor, Some("wrong"));
+    made.image("again", "{ }", &["two", "one"]);
+    let report = skip(&made);
+    let found = report.images.iter().map(|image| {
+        let name = image.name.as_deref().unwrap_or_default();
+        (name, image.verdict, image.content_good, image.content_total)
+    });
+    let wanted = [
+        ("sound", Verdict::Skipped, 4, 4),
+        ("wrong", Verdict::Corrupt, 3, 4),
+        ("again", Verdict::Skipped, 4, 4),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), wanted);
+}
+
+#[test]
 fn many_images_keep_their_order_and_each_its_own_verdict() {
     let mut made = Made::default();
     for number in 0..200 {

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::handles::Handle;
 use super::inputs::Reads;
-use super::look::identity;
 use super::workers::lock;
 use super::{Fs, FsError};
 use crate::layout::{Blob, HashError, Identity, Lease, VerifiedBlob};
@@ -120,7 +119,7 @@ impl Fs {
         let descriptor = Descriptor::new("", digest.clone(), blob.size());
         let known = self.hashes.known(&descriptor, &blob);
         let backing = self.choose(inode, &blob, known.as_ref(), register)?;
-        let now = identity(&blob);
+        let now = blob.identity();
         let path = match backing {
             Some(backing) => {
                 lock(&self.contents.seen).insert(inode, now);
@@ -182,7 +181,7 @@ impl Fs {
         // Held while a descriptor is registered: both paths on one inode would make the kernel answer EIO for good.
         let mut open = lock(&self.contents.open);
         if let Some(present) = open.get_mut(&inode) {
-            let is_same = present.identity == identity(blob);
+            let is_same = present.identity == blob.identity();
             if present.backing.is_some() && !(stands && is_same) {
                 let digest = known.map(|known| known.digest().clone());
                 return Err(FsError::Changed {
@@ -199,7 +198,7 @@ impl Fs {
         };
         let entry = OpenBlob {
             handles: 1,
-            identity: identity(blob),
+            identity: blob.identity(),
             size: blob.size(),
             backing: backing.clone(),
         };
@@ -261,7 +260,7 @@ impl Fs {
 
     /// Adds a waiter for the hashing of a blob, and starts it where nobody did.
     fn hash_for(self: &Arc<Self>, handle: &Arc<ContentHandle>, waiter: Waiter) {
-        let key = (handle.inode, identity(&handle.blob));
+        let key = (handle.inode, handle.blob.identity());
         let mut waiting = lock(&self.contents.waiting);
         if let Some(waiters) = waiting.get_mut(&key) {
             waiters.push(waiter);

@@ -1,6 +1,6 @@
 //! Looking at the files of closures again: whether what was judged still is what is stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Fs;
@@ -9,6 +9,7 @@ use super::workers::lock;
 use crate::audit::cores::on_all_cores_with;
 use crate::audit::{Content, Seen};
 use crate::layout::{Blob, Identity, Look};
+use crate::oci::rank::{Ranked, find_digest, rank, sort_by_digest};
 use crate::oci::{Descriptor, Digest, NoProgress};
 use crate::report::{ImageReport, Report};
 
@@ -69,52 +70,73 @@ pub(super) fn closures(
         .filter(|problem| problem.check == UNREAD)
         .map(|problem| problem.digest.as_ref())
         .collect();
-    let mut unique: BTreeMap<&Digest, (&Descriptor, bool)> = BTreeMap::new();
-    for image in &report.images {
-        let total = image.closure.len();
-        let is_whole = image.content_good == total && image.content_total == total;
-        for descriptor in image.closure.parts() {
-            let entry = unique.entry(&descriptor.digest);
-            entry.or_insert((descriptor, is_whole)).1 |= is_whole;
-        }
-    }
+    let parts = parts(report);
     // What is not looked at again below can tell nothing later.
-    let is_looked_at = |digest: &Digest| unique.contains_key(digest);
+    let is_looked_at =
+        |digest: &Digest| find_digest(&parts, digest, |(part, _)| &part.digest).is_some();
     let is_covered = unread.iter().all(|digest| digest.is_some_and(is_looked_at));
     let mut standing = match seen.unread || !is_covered {
         true => Standing::Unread,
         false => Standing::Stands,
     };
-    let mut files: Vec<Wanted<'_>> = unique
-        .into_values()
-        .map(|(descriptor, is_whole)| {
+    let found = on_all_cores_with(
+        &parts,
+        Look::default,
+        &|look, (_, (descriptor, is_whole))| {
             let is_bad = bad.contains(&descriptor.digest);
             let is_document = basis.survey.graph.document(&descriptor.digest).is_some();
-            Wanted {
+            let wanted = Wanted {
                 descriptor,
-                is_good: is_whole && !is_bad,
+                is_good: *is_whole && !is_bad,
                 is_hashed: is_document && !is_bad,
                 is_unread: unread.contains(&Some(&descriptor.digest)),
                 state: match is_document {
                     true => None,
                     false => seen.state(descriptor),
                 },
-            }
-        })
-        .collect();
-    let images = report.images.iter().chain(&report.children);
-    files.extend(images.flat_map(signatures));
-    let found = on_all_cores_with(&files, Look::default, &|look, wanted: &Wanted<'_>| {
-        fs.look_after_judging(look, wanted)
-    });
+            };
+            fs.look_after_judging(look, &wanted)
+        },
+    );
+    drop(parts);
     let looked = found.into_iter().map(|(file, found)| {
         standing = standing.max(found);
         file
     });
     // They stand where the results stood.
     let mut looked: Vec<Looked> = looked.collect();
+    let images = report.images.iter().chain(&report.children);
+    let signatures: Vec<Wanted<'_>> = images.flat_map(signatures).collect();
+    let found = on_all_cores_with(&signatures, Look::default, &|look, wanted| {
+        fs.look_after_judging(look, wanted)
+    });
+    looked.reserve_exact(found.len());
+    for (file, found) in found {
+        standing = standing.max(found);
+        looked.push(file);
+    }
     looked.shrink_to_fit();
     (looked, standing)
+}
+
+/// Returns the parts of all closures, sorted, each digest once: as the first image describes it, and whether any image is whole
+/// that has it.
+fn parts(report: &Report) -> Vec<Ranked<(&Descriptor, bool)>> {
+    let mut parts = Vec::new();
+    for image in &report.images {
+        let total = image.closure.len();
+        let is_whole = image.content_good == total && image.content_total == total;
+        let own = image.closure.parts();
+        parts.extend(own.map(|part| (rank(&part.digest), (part, is_whole))));
+    }
+    sort_by_digest(&mut parts, |(part, _)| &part.digest);
+    parts.dedup_by(|(later_rank, (later, is_whole)), (rank, (first, whole))| {
+        // Two ranks tell without fetching what they are of.
+        let is_same = later_rank == rank && later.digest == first.digest;
+        *whole |= is_same && *is_whole;
+        is_same
+    });
+    parts
 }
 
 /// Returns the files of an image's signatures: small, so all that was judged is hashed as it is stored now.
@@ -164,7 +186,7 @@ impl Fs {
         };
         // A result that stands is what another look would find.
         let known = standing == Standing::Stands && blob.size() == descriptor.size;
-        (looked(descriptor, identity(&blob), known), standing)
+        (looked(descriptor, blob.identity(), known), standing)
     }
 
     fn look_after_judging(&self, look: &mut Look, wanted: &Wanted<'_>) -> (Looked, Standing) {
@@ -208,8 +230,8 @@ impl Fs {
     fn look_at(&self, look: &mut Look, descriptor: &Descriptor, blob: Option<Blob>) -> Looked {
         let known = blob
             .as_ref()
-            .is_some_and(|blob| self.hashes.known_by(look, descriptor, blob).is_some());
-        looked(descriptor, blob.as_ref().and_then(identity), known)
+            .is_some_and(|blob| self.hashes.known_as(look, descriptor, blob).is_some());
+        looked(descriptor, blob.as_ref().and_then(Blob::identity), known)
     }
 
     /// Returns whether every file of the closures is as it was when the snapshot was judged.
@@ -254,13 +276,5 @@ fn looked(descriptor: &Descriptor, identity: Option<Identity>, known: bool) -> L
         descriptor: descriptor.clone(),
         identity,
         known,
-    }
-}
-
-/// Returns the state of the file a blob is in.
-pub(super) fn identity(blob: &Blob) -> Option<Identity> {
-    match blob {
-        Blob::File { identity, .. } => Some(*identity),
-        Blob::Bytes(_) => None,
     }
 }

@@ -180,6 +180,8 @@ impl Fs {
                 invalid: Some(causes(&error)),
                 unread: true,
                 envelopes,
+                closures: OnceLock::new(),
+                uncovered: OnceLock::new(),
             },
         }
     }

@@ -176,3 +176,29 @@ fn a_policy_is_not_judged_by_a_manifest_that_changed_meanwhile() {
     bench.fs.put_policy(policy("p256").as_bytes()).unwrap();
     assert_eq!(bench.decided(), Verdict::Corrupt);
 }
+
+#[test]
+fn what_images_share_is_looked_at_once_and_as_the_best_of_them_says() {
+    let Some(bench) = judged() else {
+        return;
+    };
+    let basis = bench.fs.current().basis.clone();
+    let (mut report, seen) = bench.fs.report(&basis, Content::Known, &NoProgress);
+    let sound = report.images[0].clone();
+    let mut broken = sound.clone();
+    broken.content_good -= 1;
+    // A layer that changes after judging tells which image was asked: only of a whole one it is no longer what it was.
+    std::fs::write(bench.path(&bench.layers[0]), b"changed").unwrap();
+    for (images, wanted) in [
+        (vec![broken.clone(), sound.clone(), broken.clone()], false),
+        (vec![sound, broken.clone()], false),
+        (vec![broken.clone(), broken], true),
+    ] {
+        report.images = images;
+        let (looked, standing) = look::closures(&bench.fs, &basis, &report, &seen);
+        assert_eq!(standing == Standing::Stands, wanted);
+        let digests: Vec<_> = looked.iter().map(|one| &one.descriptor.digest).collect();
+        assert_eq!(digests.len(), 4);
+        assert!(digests.is_sorted_by(|one, other| one < other));
+    }
+}
