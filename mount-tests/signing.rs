@@ -160,6 +160,28 @@ fn signs_only_whole_images() {
 }
 
 #[test]
+fn signs_nothing_where_one_image_gives_another_size_for_what_a_sound_one_has() {
+    let user = User::new();
+    user.with_key("one");
+    let mut layout = Layout::new(&user.path("hello"));
+    let sound = layout.image("sound", "one");
+    let manifest = std::fs::read(blob_path(&layout.root, &sound.digest)).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let size = manifest["layers"][0]["size"].as_u64().unwrap();
+    manifest["layers"][0]["size"] = serde_json::json!(size + 1);
+    let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
+    let mut entry = layout.document(&media_type, &manifest);
+    entry["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": "longer" });
+    layout.list(entry);
+    let before = files_below(&layout.root);
+    for reference in ["hello", "hello:longer"] {
+        user.run(&["sign", reference]).error(17);
+        assert_eq!(before, files_below(&layout.root));
+    }
+    user.succeed(&["sign", "hello:sound"]);
+}
+
+#[test]
 fn refuses_a_tag_on_two_digests() {
     let user = User::new();
     user.with_key("one");

@@ -9,7 +9,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, AsSendBody, Proxy, ProxyProtocol, SendBody};
 
 use super::error::HttpError;
-use super::forward::Forward;
+use super::forward::{self, Forward};
 use super::handed::{Content, Handing};
 use super::pace::{self, Paced};
 use super::plain::Connections;
@@ -204,7 +204,10 @@ impl Client {
                 {
                     request.headers_mut().insert(PROXY_AUTHORIZATION, secret);
                 }
-                forward.name(url).run(request)
+                let answer = forward.name(url).run(request);
+                // What failed before it was sent must not name the next.
+                forward::take();
+                answer
             }
         };
         let (parts, body) = answer

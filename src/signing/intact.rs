@@ -23,13 +23,14 @@ pub(super) fn check(
     progress: &dyn Progress,
 ) -> Result<(), SigningError> {
     let graph = &job.survey.graph;
-    let mut seen: HashSet<Digest> = HashSet::new();
+    // A digest by each size that is given for it: only one can be right.
+    let mut seen: HashSet<(Digest, u64)> = HashSet::new();
     let mut wanted = Vec::new();
     for artifact in artifacts {
         let closure = graph.closure(&artifact.descriptor);
         sound(graph, &artifact.descriptor, &closure)?;
         for descriptor in closure.manifests.into_iter().chain(closure.blobs) {
-            if seen.insert(descriptor.digest.clone()) {
+            if seen.insert((descriptor.digest.clone(), descriptor.size)) {
                 wanted.push(descriptor);
             }
         }

@@ -111,6 +111,23 @@ fn plain_http_asks_a_proxy_for_the_whole_url_and_for_no_tunnel() {
 }
 
 #[test]
+fn what_was_never_sent_names_no_later_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let client = client(&format!("http://{address}"));
+    let url = Url::parse("http://registry.example:5000/v2/").unwrap();
+    let failed = client.send(Request {
+        method: Method::Get,
+        url: &url,
+        headers: &[],
+        body: Body::None,
+    });
+    assert!(failed.is_err());
+    assert_eq!(take(), None);
+}
+
+#[test]
 fn a_proxy_that_wants_credentials_is_named() {
     let (address, served) = proxy();
     let client = client(&format!("http://{address}"));
